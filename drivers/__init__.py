@@ -1,0 +1,1 @@
+"""Emulated NIC drivers, each a plug-in."""

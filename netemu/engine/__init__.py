@@ -1,0 +1,1 @@
+"""How kernel code runs here: record layouts, the one jit wrapper, virtual clocks, call paths, errors."""

@@ -1,0 +1,188 @@
+"""Machine state: a handful of tables of C-like records, reached through one :class:`Kernel`.
+
+Each subsystem declares its tables next to the functions that own them, with :func:`table` (shared state, one
+attribute of :class:`Kernel`) or :func:`private_table` (a driver's own state, one array per device).  Nothing
+else describes state.  Compiled code sees a ``Kernel`` as a single pointer to the array ``[address, length,
+...]``; plain Python and the object handles see the very same memory through ctypes records, so that integers
+wrap alike in both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Fields = Sequence[tuple[str, str] | tuple[str, str, int]]
+
+_CTYPES = {
+    "i1": ctypes.c_int8,
+    "i2": ctypes.c_int16,
+    "i4": ctypes.c_int32,
+    "i8": ctypes.c_int64,
+    "u1": ctypes.c_uint8,
+    "u2": ctypes.c_uint16,
+    "u4": ctypes.c_uint32,
+}
+
+MAX_DEVICES = 16
+"""Devices one machine can hold."""
+PRIVATE_SLOTS = 16
+"""Private tables one driver can declare."""
+
+
+def record(fields: Fields) -> np.dtype[Any]:
+    """A C-like record type; 64-bit unsigned fields are refused (mixed arithmetic would turn into floats)."""
+    for field in fields:
+        if field[1] not in _CTYPES:
+            raise TypeError(f"field {field[0]!r}: type {field[1]!r} is not one of {', '.join(_CTYPES)}")
+    return np.dtype(list(fields), align=True)
+
+
+class TableSpec:
+    """One declared table: its attribute name in :class:`Kernel` and the type of a row (or of a plain item)."""
+
+    def __init__(self, name: str, dtype: np.dtype[Any], index: int) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.index = index
+        self.ctype = _ctype_of(dtype, name)
+
+
+def _ctype_of(dtype: np.dtype[Any], name: str) -> Any:
+    if dtype.names is None:
+        return _CTYPES[dtype.str[1:]]
+    fields: list[tuple[str, Any]] = []
+    offset = 0
+    assert dtype.fields is not None
+    for field in dtype.names:
+        kind, start = dtype.fields[field][:2]
+        base, shape = kind.base, kind.shape
+        if start != offset:
+            fields.append((f"_pad{offset}", ctypes.c_uint8 * (start - offset)))
+        one = _CTYPES[base.str[1:]]
+        fields.append((field, one * shape[0] if shape else one))
+        offset = start + kind.itemsize
+    if dtype.itemsize != offset:
+        fields.append((f"_pad{offset}", ctypes.c_uint8 * (dtype.itemsize - offset)))
+    return type(name, (ctypes.Structure,), {"_fields_": fields, "_pack_": 1, "_layout_": "ms"})
+
+
+TABLES: dict[str, TableSpec] = {}
+"""Every shared table, in order of declaration."""
+
+
+def table(name: str, fields: Fields | str) -> TableSpec:
+    """Declare the shared table ``k.<name>``; ``fields`` is a record layout or one scalar type such as ``"i4"``."""
+    if name in TABLES:
+        raise TypeError(f"state table {name!r} is declared twice")
+    dtype = np.dtype(fields) if isinstance(fields, str) else record(fields)
+    spec = TABLES[name] = TableSpec(name, dtype, len(TABLES))
+    return spec
+
+
+class PrivateTable:
+    """A driver's own state: ``rows(k, dev, i)`` is row ``i`` of the array that device ``dev`` keeps in this slot.
+
+    The driver sizes it in :meth:`Kernel.add_private` when a device is made.
+    """
+
+    def __init__(self, name: str, slot: int, fields: Fields) -> None:
+        if not 0 <= slot < PRIVATE_SLOTS:
+            raise TypeError(f"private table {name!r}: slot {slot} is not in 0..{PRIVATE_SLOTS - 1}")
+        self.name = name
+        self.slot = slot
+        self.dtype = record(fields)
+        self.ctype = _ctype_of(self.dtype, name)
+
+    def __call__(self, k: Kernel, dev: int, index: int) -> Any:
+        return k.private_rows(dev, self.slot)[index]
+
+
+def private_table(name: str, slot: int, fields: Fields) -> PrivateTable:
+    """Declare table number ``slot`` of a driver's private state."""
+    return PrivateTable(name, slot, fields)
+
+
+class Rows:
+    """Python's view of one table: the same memory as the compiled code's, with every index checked."""
+
+    __slots__ = ("_length", "_name", "_view")
+
+    def __init__(self, name: str, array: npt.NDArray[Any], ctype: Any) -> None:
+        self._view = (ctype * array.size).from_address(array.ctypes.data)
+        self._length = array.size
+        self._name = name
+
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < self._length:
+            raise IndexError(f"k.{self._name}[{index}]: the table has {self._length} rows")
+        return self._view[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if not 0 <= index < self._length:
+            raise IndexError(f"k.{self._name}[{index}]: the table has {self._length} rows")
+        self._view[index] = value
+
+    def __len__(self) -> int:
+        return self._length
+
+
+table("private", "i8")  # address, length of each private array: MAX_DEVICES x PRIVATE_SLOTS pairs
+table("scratch", "i8")  # where the checked build lets a stray access to a missing private table land
+
+
+class Kernel:
+    """The state of one emulated machine.  ``k.pages[pfn].refcount`` works alike compiled and interpreted.
+
+    ``arrays`` holds each table as a numpy array, for bulk set-up and for reports; it owns the memory.
+    """
+
+    arrays: dict[str, npt.NDArray[Any]]
+
+    def __init__(self, lengths: Mapping[str, int]) -> None:
+        lengths = {"private": 2 * MAX_DEVICES * PRIVATE_SLOTS, "scratch": 512, **lengths}
+        self.arrays = {}
+        self._directory = np.zeros(2 * len(TABLES), np.int64)
+        for name, spec in TABLES.items():
+            self._adopt(spec, np.zeros(max(lengths.get(name, 1), 1), spec.dtype))
+        self._address = self._directory.ctypes.data
+        self._private: dict[tuple[int, int], tuple[npt.NDArray[Any], Rows]] = {}
+        self.callables: list[Any] = []
+
+    def _adopt(self, spec: TableSpec, array: npt.NDArray[Any]) -> None:
+        self.arrays[spec.name] = array
+        self._directory[2 * spec.index] = array.ctypes.data
+        self._directory[2 * spec.index + 1] = array.size
+        setattr(self, spec.name, Rows(spec.name, array, spec.ctype))
+
+    def replace(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Put another array in place of table ``name`` (same type; the kernel keeps it alive)."""
+        spec = TABLES[name]
+        if array.dtype != spec.dtype or not array.flags.c_contiguous:
+            raise TypeError(f"k.{name} holds {spec.dtype}, not {array.dtype}")
+        self._adopt(spec, array)
+
+    def add_private(self, dev: int, owned: PrivateTable, length: int) -> npt.NDArray[Any]:
+        """Give device ``dev`` its array of ``length`` zeroed rows for the private table ``owned``."""
+        array = np.zeros(length, owned.dtype)
+        pair = 2 * (dev * PRIVATE_SLOTS + owned.slot)
+        self.arrays["private"][pair] = array.ctypes.data
+        self.arrays["private"][pair + 1] = array.size
+        self._private[dev, owned.slot] = (array, Rows(owned.name, array, owned.ctype))
+        return array
+
+    def private_rows(self, dev: int, slot: int) -> Rows:
+        """The checked view of a device's private table."""
+        return self._private[dev, slot][1]
+
+    def private_array(self, dev: int, owned: PrivateTable) -> npt.NDArray[Any]:
+        """The numpy array behind a device's private table."""
+        return self._private[dev, owned.slot][0]
+
+    def __getattr__(self, name: str) -> Any:
+        # reached only when a table is missing: say so in the reader's terms
+        raise AttributeError(f"machine state has no table {name!r}; declared are: {', '.join(TABLES)}")

@@ -1,0 +1,221 @@
+"""How compiled code sees machine state: one pointer, from which tables and rows are reached without copies.
+
+Imported only when something is compiled.  ``k.pages`` is a raw pointer (plus the length in the checked build),
+``k.pages[i]`` a record in place.  Loads of table addresses are marked invariant so that the compiler may hoist
+them past stores.  In the checked build an index outside a table is written to the machine's error record, row
+0 is used instead, and the run stops at the next look at that record.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global, signature
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    intrinsic,
+    lower_builtin,
+    lower_getattr_generic,
+    models,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+from numba.np.numpy_support import from_dtype
+
+from .jit import CHECKED
+from .layout import MAX_DEVICES, PRIVATE_SLOTS, TABLES, Kernel, PrivateTable
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+INDEX_ERROR = 1
+"""First word of the error record after an access outside a table (see :mod:`netemu.engine.faults`)."""
+
+
+class TableType(types.Type):  # type: ignore[misc]
+    """A table of machine state: items of one numba type, laid out as in the numpy array behind it."""
+
+    def __init__(self, item: Any, index: int) -> None:
+        self.item = item
+        self.index = index
+        super().__init__(name=f"Table({index}, {item})")
+
+    @property
+    def key(self) -> Any:
+        return (self.index, self.item)
+
+
+class KernelType(types.Type):  # type: ignore[misc]
+    """The machine state as a whole.  There is one: its layout is fixed once the kernel modules are imported."""
+
+    def __init__(self) -> None:
+        self.tables = {n: TableType(from_dtype(s.dtype), s.index) for n, s in TABLES.items()}
+        super().__init__(name="netemu.Kernel")
+
+    def __reduce__(self) -> Any:
+        return kernel_type, ()
+
+
+@cache
+def kernel_type() -> KernelType:
+    """The numba type of :class:`netemu.engine.layout.Kernel`."""
+    return KernelType()
+
+
+@typeof_impl.register(Kernel)  # type: ignore[untyped-decorator]
+def _typeof_kernel(_value: Kernel, _context: Any) -> KernelType:
+    return kernel_type()
+
+
+@register_model(KernelType)
+class _KernelModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, I64.as_pointer())
+
+
+@register_model(TableType)
+class _TableModel(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        members = [("data", types.intp)]
+        if CHECKED:
+            members += [("length", types.intp), ("error", types.intp)]
+        super().__init__(manager, kind, members)
+
+
+@unbox(KernelType)  # type: ignore[untyped-decorator]
+def _unbox_kernel(_kind: Any, value: Any, c: Any) -> NativeValue:
+    address = c.pyapi.object_getattr_string(value, "_address")
+    pointer = c.pyapi.long_as_voidptr(address)
+    c.pyapi.decref(address)
+    failed = cgutils.is_not_null(c.builder, c.pyapi.err_occurred())
+    return NativeValue(c.builder.bitcast(pointer, I64.as_pointer()), is_error=failed)
+
+
+@infer_getattr
+class _KernelAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = KernelType
+
+    def generic_resolve(self, kind: KernelType, name: str) -> Any:
+        return kind.tables.get(name)
+
+
+def _load_invariant(builder: Any, pointer: Any, index: int) -> Any:
+    load = builder.load(builder.gep(pointer, [ir.Constant(I32, index)]))
+    load.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return load
+
+
+@lower_getattr_generic(KernelType)  # type: ignore[untyped-decorator]
+def _kernel_table(context: Any, builder: Any, kind: KernelType, value: Any, name: str) -> Any:
+    made = cgutils.create_struct_proxy(kind.tables[name])(context, builder)
+    spec = TABLES[name]
+    made.data = _load_invariant(builder, value, 2 * spec.index)
+    if CHECKED:
+        made.length = _load_invariant(builder, value, 2 * spec.index + 1)
+        made.error = _load_invariant(builder, value, 2 * TABLES["error"].index)
+    return made._getvalue()
+
+
+@infer_global(operator.getitem)
+class _GetRow(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        rows, index = args
+        if isinstance(rows, TableType) and isinstance(index, types.Integer):
+            return signature(rows.item, rows, types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class _SetRow(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        rows, index, _value = args
+        if isinstance(rows, TableType) and isinstance(index, types.Integer):
+            return signature(types.none, rows, types.intp, rows.item)
+        return None
+
+
+def _checked_index(builder: Any, index: Any, length: Any, error: Any, table: int) -> Any:
+    """``index`` if it is inside, else 0 after noting the first such access in the error record."""
+    bad = builder.icmp_unsigned(">=", index, length)
+    with builder.if_then(bad, likely=False):
+        words = builder.inttoptr(error, I64.as_pointer())
+        first = builder.icmp_signed("==", builder.load(words), ir.Constant(I64, 0))
+        with builder.if_then(first):
+            for at, word in enumerate((ir.Constant(I64, INDEX_ERROR), ir.Constant(I64, table), index, length)):
+                builder.store(word, builder.gep(words, [ir.Constant(I32, at)]))
+    return builder.select(bad, ir.Constant(I64, 0), index)
+
+
+def _row_address(context: Any, builder: Any, kind: TableType, rows: Any, index: Any) -> Any:
+    view = cgutils.create_struct_proxy(kind)(context, builder, rows)
+    if CHECKED:
+        index = _checked_index(builder, index, view.length, view.error, kind.index)
+    size = kind.item.size if isinstance(kind.item, types.Record) else kind.item.bitwidth // 8
+    return builder.add(view.data, builder.mul(index, ir.Constant(I64, size)))
+
+
+@lower_builtin(operator.getitem, TableType, types.intp)  # type: ignore[untyped-decorator]
+def _lower_get_row(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    item = sig.args[0].item
+    address = _row_address(context, builder, sig.args[0], *args)
+    if isinstance(item, types.Record):
+        return builder.inttoptr(address, context.get_value_type(item))
+    return builder.load(builder.inttoptr(address, context.get_data_type(item).as_pointer()))
+
+
+@lower_builtin(operator.setitem, TableType, types.intp, types.Any)  # type: ignore[untyped-decorator]
+def _lower_set_row(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    rows, index, value = args
+    address = _row_address(context, builder, sig.args[0], rows, index)
+    kind = context.get_data_type(sig.args[0].item)
+    builder.store(value, builder.inttoptr(address, kind.as_pointer()))
+    return context.get_dummy_value()
+
+
+@cache
+def private_rows(owned: PrivateTable) -> Any:
+    """The compiled form of a driver's private table: ``(k, dev, index) -> record``."""
+    item = from_dtype(owned.dtype)
+    slot, spec = owned.slot, TABLES["private"]
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def rows(_context: Any, k: Any, dev: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            kernel, device, row = args
+            words = builder.inttoptr(_load_invariant(builder, kernel, 2 * spec.index), I64.as_pointer())
+            pair = builder.add(builder.mul(device, ir.Constant(I64, 2 * PRIVATE_SLOTS)), ir.Constant(I64, 2 * slot))
+            if CHECKED:
+                error = _load_invariant(builder, kernel, 2 * TABLES["error"].index)
+                pairs = ir.Constant(I64, 2 * PRIVATE_SLOTS * MAX_DEVICES)
+                pair = _checked_index(builder, pair, pairs, error, spec.index)
+                length = builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))]))
+                row = _checked_index(builder, row, length, error, -1 - slot)
+            base = builder.load(builder.gep(words, [pair]))
+            if CHECKED:
+                missing = builder.icmp_signed("==", base, ir.Constant(I64, 0))
+                scratch = _load_invariant(builder, kernel, 2 * TABLES["scratch"].index)
+                base = builder.select(missing, scratch, base)
+            address = builder.add(base, builder.mul(row, ir.Constant(I64, item.size)))
+            return builder.inttoptr(address, context.get_value_type(item))
+
+        return item(kernel_type(), types.int64, types.int64), generate
+
+    return rows
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+    """Call the function whose address is ``address`` as ``f(k, a, b, c) -> int64`` (C convention)."""
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        kernel, target, *rest = args
+        kind = ir.FunctionType(I64, [I64.as_pointer(), I64, I64, I64])
+        return builder.call(builder.inttoptr(target, kind.as_pointer()), [kernel, *rest])
+
+    return types.int64(kernel_type(), types.int64, types.int64, types.int64, types.int64), generate

@@ -1,0 +1,81 @@
+"""Call paths and virtual time: which function runs on each CPU, how often, and what it has cost.
+
+Each CPU has a clock in picoseconds and a current node in the call tree.  The tree's shape is shared by all
+CPUs; calls and costs are kept per CPU and node.  A function's fixed cost is charged when it is entered; what
+depends on what it does (an atomic, a cache miss, a wait for a lock) it charges itself with :func:`charge`.
+"""
+
+from __future__ import annotations
+
+from .kernel import MAX_FUNCTIONS, inlined, kernel_function
+from .layout import Kernel, table
+
+MAX_NODES = 2048
+"""Distinct call paths that one run can have."""
+
+table(
+    "cpu",
+    [
+        ("clock", "i8"),  # virtual time, ps
+        ("node", "i4"),  # current call path
+        ("softirq", "i4"),  # softirq nesting: > 0 while net_rx_action runs or bottom halves are off
+        ("hardirq", "i4"),
+        ("numa_node", "i4"),
+        ("idle", "i8"),  # time spent with nothing to do, ps
+    ],
+)
+table("node", [("parent", "i4"), ("function", "i4")])  # the call tree; row 0 is the root
+table("child", "i4")  # [node * MAX_FUNCTIONS + function] -> node, 0: not seen yet
+table("path_cost", [("calls", "i8"), ("extra", "i8")])  # [cpu * MAX_NODES + node]; extra: charged beyond the fixed cost, ps
+table("cost", "i8")  # [function or cost point] -> ps
+table("tree", [("nodes", "i4"), ("full", "i4")])
+
+
+@kernel_function(traced=False)
+def grow_tree(k: Kernel, up: int, function: int) -> int:
+    """Add the path ``up -> function``; when the tree is full, account it to the caller and say so in the report."""
+    t = k.tree[0]
+    node = t.nodes + 1
+    if node >= MAX_NODES:
+        t.full = 1
+        return up
+    t.nodes = node
+    n = k.node[node]
+    n.parent = up
+    n.function = function
+    k.child[up * MAX_FUNCTIONS + function] = node
+    return node
+
+
+@inlined
+def enter(k: Kernel, cpu: int, function: int) -> int:
+    """Make ``function``, called from the current node, the current node; returns the caller's node."""
+    c = k.cpu[cpu]
+    up = c.node
+    node = k.child[up * MAX_FUNCTIONS + function]
+    if node == 0:
+        node = grow_tree(k, up, function)
+    c.node = node
+    c.clock += k.cost[function]
+    k.path_cost[cpu * MAX_NODES + node].calls += 1
+    return up
+
+
+@inlined
+def leave(k: Kernel, cpu: int, caller: int) -> None:
+    """Back to the caller's node, as returned by :func:`enter`."""
+    k.cpu[cpu].node = caller
+
+
+@inlined
+def charge(k: Kernel, cpu: int, point: int) -> None:
+    """Charge one cost point to the current path."""
+    spend(k, cpu, k.cost[point])
+
+
+@inlined
+def spend(k: Kernel, cpu: int, ps: int) -> None:
+    """Charge ``ps`` picoseconds to the current path."""
+    c = k.cpu[cpu]
+    c.clock += ps
+    k.path_cost[cpu * MAX_NODES + c.node].extra += ps
