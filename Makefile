@@ -1,0 +1,80 @@
+# Everything here works from a bare checkout: only make and Python 3.11 or newer are needed.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST_FLAGS ?= -q
+
+TRACE ?= traces/router-imix.pcap
+RUN_FLAGS ?= --driver mlx5 --era v4.19
+
+# Folders whose tests drive compiled code; they run again interpreted and with bounds checks.
+COMPILED_ROOMS := engine mm net drivers
+COMPILED_TESTS := $(patsubst %/,%,$(sort $(dir $(foreach room,$(COMPILED_ROOMS),$(wildcard tests/$(room)/test_*.py)))))
+
+.PHONY: help venv run test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+venv: .venv/installed ## Create .venv with what running needs
+
+run: .venv/installed ## Replay a bundled trace through mlx5 and print the report
+	@$(BIN)/netemu replay $(TRACE) $(RUN_FLAGS)
+
+test: .venv/installed-test ## Run the suite, then the compiled rooms again interpreted and bounds-checked
+	@echo "== whole suite"
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+ifneq ($(COMPILED_TESTS),)
+	@echo "== interpreted: $(COMPILED_TESTS)"
+	@NETEMU_JIT=0 $(BIN)/python -m pytest $(PYTEST_FLAGS) $(COMPILED_TESTS)
+	@echo "== bounds-checked: $(COMPILED_TESTS)"
+	@NETEMU_CHECKED=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) $(COMPILED_TESTS)
+endif
+
+# mypy does not see that drivers/ and traces/ are installed inside netemu/, so it gets a folder of links shaped like
+# the installed package.
+lint: .venv/installed-dev ## Check format, lint and types
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/ruff check .
+	@rm -rf build/typing && mkdir -p build/typing/netemu
+	@ln -s $(addprefix ../../../,$(wildcard netemu/* drivers traces)) build/typing/netemu/
+	@cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
+
+bench: .venv/installed ## Measure the emulator on this machine
+	@$(BIN)/netemu bench
+
+clean: ## Remove the environment and everything built
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@for python in python3.13 python3.12 python3.11 python3; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "netemu needs Python 3.11 or newer; none of python3.13, python3.12, python3.11, python3 is. Install one and run make again." >&2; \
+	    exit 1; \
+	fi; \
+	echo "creating .venv with $$($$python --version)"; \
+	$$python -m venv --clear .venv || { rm -rf .venv; \
+	    echo "cannot create .venv: does this Python have its venv module (on Debian and Ubuntu: apt install python3-venv)?" >&2; exit 1; }
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	@echo "installing netemu"
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	@echo "installing the test tools"
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	@echo "installing the development tools"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
