@@ -1,0 +1,19 @@
+"""The ``netemu`` command: one module per subcommand, imported when it is asked for."""
+
+from __future__ import annotations
+
+from netemu.cli.commands import Commands
+
+_COMMANDS = Commands(
+    name="netemu",
+    modules=("replay", "bench", "warmup"),
+    help="Replay captures through emulated NIC drivers and see where pages and time go.",
+)
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its status.
+
+    0: fine; 1: a check failed or the input was bad; 2: wrong usage; 130 or 143: interrupted or terminated.
+    """
+    _COMMANDS(prog_name="netemu")

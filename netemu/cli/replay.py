@@ -1,0 +1,144 @@
+"""``netemu replay``: a capture through an emulated NIC, and the report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netemu.cli import values
+from netemu.cli.commands import FAILED, complain, signal_status
+from netemu.cli.interruption import Interruption
+
+if TYPE_CHECKING:
+    from netemu import ReplayResult
+
+_AT_LEAST_ONE = click.IntRange(min=1)
+
+
+@click.command("replay", short_help="Replay a capture through an emulated NIC and report pages and time.")
+@click.argument("trace")
+@click.option("--driver", default="mlx5", show_default=True, metavar="mlx5|netsec|FILE.py", help="Emulated NIC driver.")
+@click.option("--era", default="v6.1", show_default=True, metavar="VERSION", help="Kernel to emulate, v4.19 to v6.12.")
+@click.option(
+    "--set",
+    "switches",
+    multiple=True,
+    metavar="SWITCH=VALUE",
+    callback=values.assignments,
+    help="Change one mechanism of the era; may be repeated.",
+)
+@click.option(
+    "--platform",
+    default="xeon-e5-1650v4",
+    show_default=True,
+    metavar="NAME",
+    help="Machine whose costs of operations are used.",
+)
+@click.option("--cpus", type=_AT_LEAST_ONE, default=1, show_default=True, help="Emulated CPUs.")
+@click.option("--queues", type=_AT_LEAST_ONE, help="RX/TX queue pairs.  [default: one per CPU]")
+@click.option(
+    "--recycle",
+    default="mechanism",
+    show_default=True,
+    metavar="mechanism|0..1|POLICY",
+    callback=values.recycling,
+    help="How page recycling is decided; a number forces its success rate.",
+)
+@click.option(
+    "--action",
+    type=click.Choice(["forward", "local", "drop"]),
+    default="forward",
+    show_default=True,
+    help="What the stack does with a packet.",
+)
+@click.option(
+    "--hold-us",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Virtual microseconds for which local delivery holds a packet.",
+)
+@click.option(
+    "--rate",
+    default="max",
+    show_default=True,
+    metavar="recorded|max|xN|PPS",
+    callback=values.packet_rate,
+    help="When packets arrive.",
+)
+@click.option("--repeat", type=_AT_LEAST_ONE, default=1, show_default=True, help="Times to replay the capture.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of every random choice.")
+@click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
+@click.option("--rq", type=click.Choice(["legacy", "striding"]), help="mlx5: kind of receive queue.")
+@click.option(
+    "--driver-option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=values.assignments,
+    help="An option that the driver declares; may be repeated.",
+)
+@click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
+@click.option(
+    "--call-graph-limit",
+    type=click.FloatRange(min=0, max=100),
+    default=0.1,
+    show_default=True,
+    metavar="PERCENT",
+    help="Leave out call paths with a smaller share of busy time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the report.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    trace: str,
+    rq: str | None,
+    options: dict[str, str],
+    call_graph_limit: float,
+    as_json: bool,
+    **replayed: Any,
+) -> None:
+    """Replay the capture TRACE (pcap or pcapng; - is standard input) through an emulated NIC.
+
+    The report shows where pages and virtual time went. Ctrl-C ends the replay early with the report so far.
+    """
+    import netemu
+    from netemu.cli.progress import ReplayProgress, compile_if_needed
+
+    if rq is not None:
+        options = {**options, "rq": rq}
+    compile_if_needed()
+    with Interruption() as interruption:
+        progress = ReplayProgress(interruption)
+        try:
+            result = netemu.replay(
+                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **replayed
+            )
+        finally:
+            progress.close()
+        _print(result, as_json, call_graph_limit)
+    if result.error is not None:
+        complain(result.error)
+    if interruption.signum is not None:
+        click.echo("netemu: interrupted; the report covers what was replayed until then", err=True)
+        ctx.exit(signal_status(interruption.signum))
+    if result.error is not None:
+        ctx.exit(FAILED)
+
+
+def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+        return
+    from rich.console import Console
+
+    from netemu.report.terminal import WIDTH, render
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    render(result.to_dict(), console, call_graph_limit=call_graph_limit)

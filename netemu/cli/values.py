@@ -1,0 +1,41 @@
+"""Option values of the ``netemu`` command that click has no type for; each function is an option's callback."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+import click
+
+_NUMBER = re.compile(r"x?([0-9]+(\.[0-9]+)?([eE][0-9]+)?)")
+
+
+def assignments(ctx: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
+    """Every ``NAME=VALUE`` of a repeatable option; the last one wins for a name given twice."""
+    pairs = {}
+    for value in values:
+        name, equals, assigned = value.partition("=")
+        if not (name and equals and assigned):
+            raise click.BadParameter(f"{value!r} is not of the form {option.metavar}.")
+        pairs[name] = assigned
+    return pairs
+
+
+def recycling(ctx: click.Context, option: click.Parameter, value: str) -> str | float:
+    """A probability, ``mechanism`` or the name of a policy."""
+    try:
+        probability = float(value)
+    except ValueError:
+        return value
+    if not 0 <= probability <= 1:
+        raise click.BadParameter(f"{value} is not a probability from 0 to 1.")
+    return probability
+
+
+def packet_rate(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    """``recorded``, ``max``, ``xN`` (N times the recorded speed) or packets per second."""
+    number = _NUMBER.fullmatch(value)
+    if value in ("recorded", "max") or (number and 0 < float(number[1]) < math.inf):
+        return value
+    raise click.BadParameter(f"{value!r} is none of recorded, max, xN and a positive number of packets per second.")

@@ -1,0 +1,32 @@
+"""``netemu warmup``: compile the engine ahead of its first use."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("warmup", short_help="Compile the engine for this machine, ahead of its first use.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def command(as_json: bool) -> None:
+    """Compile the engine for this machine and keep the result on disk, so that later runs start at once."""
+    from netemu.cli.progress import compile_if_needed
+    from netemu.engine import jit, warm
+
+    cached = warm.is_warm()
+    compile_if_needed()
+    directory = jit.cache_directory()
+    if as_json:
+        report = {
+            "compile_s": round(jit.compile_seconds, 3),
+            "cached": cached,
+            "directory": None if directory is None else str(directory),
+        }
+        click.echo(json.dumps(report, indent=2))
+    elif cached:
+        click.echo(f"already compiled: {directory}")
+    elif directory is None:
+        click.echo(f"compiled in {jit.compile_seconds:.1f} s, but no cache directory is writable (NETEMU_CACHE_DIR)")
+    else:
+        click.echo(f"compiled in {jit.compile_seconds:.1f} s: {directory}")

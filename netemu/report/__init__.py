@@ -1,0 +1,1 @@
+"""Reports: what a replay found, from its result mapping alone."""
