@@ -1,5 +1,6 @@
 """The bundled captures: reproducible, readable by scapy, and what their descriptions say."""
 
+import re
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
@@ -196,3 +197,9 @@ def test_jumbo_mixes_9018_byte_frames_with_the_shortest(packets: dict[str, Packe
     assert all(later.seq - earlier.seq == 8960 for earlier, later in pairwise(data))
     last_ack = [packet for packet in capture if len(packet) == 60][-1].ack
     assert last_ack == data[-1].seq + 8960
+
+
+def test_the_readme_describes_the_captures_in_the_same_words() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `traces/(\S+)` \| (.*) \|$", readme, flags=re.MULTILINE))
+    assert rows == traces.DESCRIPTIONS
