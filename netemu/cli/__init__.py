@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netemu.cli.commands import Commands
 
-_COMMANDS = Commands(
+COMMANDS = Commands(
     name="netemu",
     modules=("replay", "bench", "warmup"),
     help="Replay captures through emulated NIC drivers and see where pages and time go.",
@@ -16,4 +16,4 @@ def main() -> None:
 
     0: fine; 1: a check failed or the input was bad; 2: wrong usage; 130 or 143: interrupted or terminated.
     """
-    _COMMANDS(prog_name="netemu")
+    COMMANDS(prog_name="netemu")

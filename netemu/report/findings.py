@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from netemu.report.callgraph import inclusive_percent, self_times
@@ -32,13 +32,19 @@ def findings(result: Result) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def recycled_percent(pools: list[Mapping[str, Any]]) -> float | None:
+def recycled_percent(pools: Sequence[Mapping[str, Any]]) -> float | None:
     """Share of page_pool allocations that recycled pages served, as the kernel's ``page-pool`` sample counts it."""
     allocated: int = sum(pool["alloc-fast"] + pool["alloc-slow"] for pool in pools)
     if not allocated:
         return None
     recycled: int = sum(pool["recycle-ring"] + pool["recycle-cached"] for pool in pools)
     return 100.0 * recycled / allocated
+
+
+def _nothing_arrived(result: Result) -> str | None:
+    if result["packets"]["received"]:
+        return None
+    return "No packet reached the driver."
 
 
 def _leaks(result: Result) -> str | None:
@@ -63,7 +69,7 @@ def _drops(result: Result) -> str | None:
 def _frees_under_the_zone_lock(result: Result) -> str | None:
     freed = result["pages"]["freed"]
     if not freed:
-        if not result["packets"]["received"]:
+        if not result["pages"]["allocated"]:
             return None
         return "No page went back to the page allocator: every page was kept or recycled."
     share = _share_below_page_returns(result)
@@ -110,6 +116,7 @@ def _dearest_function(result: Result) -> str | None:
 
 
 _FINDINGS: tuple[Callable[[Result], str | None], ...] = (
+    _nothing_arrived,
     _leaks,
     _frees_under_the_zone_lock,
     _lock_wait,

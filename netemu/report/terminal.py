@@ -6,7 +6,8 @@ most 100 columns; a terminal adds colour, a pipe gets the same text without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from textwrap import wrap
 from typing import Any
 
@@ -21,11 +22,14 @@ WIDTH = 100
 CALL_GRAPH_LIMIT = 0.1
 """Percent of busy time below which a call path is left out."""
 
-_MAX_POOL_COLUMNS = 5
-_NAME_COLUMN = 26
+_MAX_POOL_COLUMNS = 4
+_NAME, _VALUE = 28, 16
+_CELL = 2 + _NAME + _VALUE
+_GUTTER = "    "
 _POOL_IDENTITY = ("id", "ifindex", "napi-id")
 
 Result = Mapping[str, Any]
+Row = tuple[str, str]
 
 
 def render(result: Result, console: Console, *, call_graph_limit: float = CALL_GRAPH_LIMIT) -> None:
@@ -44,25 +48,38 @@ class _Report:
 
     def print(self, result: Result, call_graph_limit: float) -> None:
         self._headline(result)
-        self._packets(result)
-        self._time(result)
+        self._beside("Packets", _packets(result), "Throughput (virtual time)", _throughput(result))
         self._call_graph(result, call_graph_limit)
         self._page_pools(result["page_pool"])
         self._ethtool(result["ethtool"])
-        self._zone_lock(result)
-        self._pages(result)
+        self._beside("zone->lock", _zone_lock(result), "Pages", _pages(result))
+        self._leaks(result["leaks"])
         self._emulator(result)
 
     def _line(self, text: str = "", style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(Text(text.rstrip(), style=style), soft_wrap=True)
 
     def _title(self, text: str) -> None:
         self._line()
         self._line(text, "bold")
 
-    def _rows(self, rows: Iterable[tuple[str, str]]) -> None:
-        for name, value in rows:
-            self._line(f"  {name:<{_NAME_COLUMN}}{value:>16}")
+    def _paragraph(self, text: str, *, indent: str, style: str = "") -> None:
+        lines = wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
+        for line in lines:
+            self._line(line, style)
+
+    def _columns(self, left: Sequence[Row], right: Sequence[Row]) -> None:
+        for one, other in zip_longest(left, right, fillvalue=("", "")):
+            self._line(_cell(one) + _GUTTER + _cell(other))
+
+    def _beside(self, left_title: str, left: Sequence[Row], right_title: str, right: Sequence[Row]) -> None:
+        self._title(f"{left_title:<{_CELL}}{_GUTTER}{right_title}")
+        self._columns(left, right)
+
+    def _folded(self, rows: Sequence[Row]) -> None:
+        """Rows in two columns, to be read downwards."""
+        half = (len(rows) + 1) // 2
+        self._columns(rows[:half], rows[half:])
 
     def _headline(self, result: Result) -> None:
         cpus = result["cpus"]
@@ -74,37 +91,6 @@ class _Report:
         self._title("What netemu found")
         for number, sentence in enumerate(findings(result)):
             self._paragraph(sentence, indent="  ", style="bold yellow" if number == 0 else "")
-
-    def _paragraph(self, text: str, *, indent: str, style: str = "") -> None:
-        lines = wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
-        for line in lines:
-            self._line(line, style)
-
-    def _packets(self, result: Result) -> None:
-        packets = result["packets"]
-        self._title("Packets")
-        self._rows((name, count(packets[name])) for name in ("offered", "received", "forwarded"))
-        dropped = packets["dropped"]
-        self._rows([("dropped", count(sum(dropped.values())))])
-        self._rows((f"  {reason}", count(number)) for reason, number in dropped.items() if number)
-        self._rows((f"xdp {verdict}", count(number)) for verdict, number in result["xdp"].items() if number)
-
-    def _time(self, result: Result) -> None:
-        virtual_ns = result["virtual_ns"]
-        offered = result["packets"]["offered"]
-        received = result["packets"]["received"]
-        busy = 100.0 * ratio(result["busy_ns"], result["busy_ns"] + result["idle_ns"])
-        self._title("Throughput (virtual time)")
-        self._rows(
-            [
-                ("duration", duration(virtual_ns)),
-                ("packets", rate(result["pps"], "pps")),
-                ("data offered", rate(8e9 * ratio(result["bytes"], virtual_ns), "bit/s")),
-                ("mean packet", f"{ratio(result['bytes'], offered):.0f} bytes"),
-                ("busy time per packet", _mean_duration(result["busy_ns"], received)),
-                ("CPUs busy", percent(busy)),
-            ]
-        )
 
     def _call_graph(self, result: Result, limit: float) -> None:
         received = result["packets"]["received"]
@@ -122,71 +108,99 @@ class _Report:
             indent = " " * min(2 * depth, max(0, WIDTH - len(figures) - len(node.name)))
             self._line(figures + indent + node.name, _heat(node.percent))
         if hidden:
-            self._line(f"  {count(hidden)} call paths below {limit:g} % are not shown", "dim")
+            self._line(f"  left out below {limit:g} %: {_counted(hidden, 'call path')}", "dim")
 
     def _page_pools(self, pools: Sequence[Mapping[str, Any]]) -> None:
         if not pools:
             return
-        shown = pools if 1 < len(pools) <= _MAX_POOL_COLUMNS else []
-        self._title("page_pool" if len(pools) == 1 else f"page_pool ({len(pools)} pools)")
+        self._title(f"page_pool ({_counted(len(pools), 'pool')}, recycled {_recycled(pools)})")
         names = [name for name in pools[0] if name not in _POOL_IDENTITY]
-        if shown:
-            heads = "".join(f"{'id ' + str(pool['id']):>12}" for pool in shown)
-            self._line(f"  {'':<{_NAME_COLUMN}}{'all':>16}{heads}", "dim")
-        for name in names:
-            total = sum(pool[name] for pool in pools)
-            columns = "".join(f"{count(pool[name]):>12}" for pool in shown)
-            self._line(f"  {name:<{_NAME_COLUMN}}{count(total):>16}{columns}")
-        recycled = recycled_percent(list(pools))
-        if recycled is not None:
-            self._rows([("recycled", percent(recycled))])
+        totals = {name: sum(pool[name] for pool in pools) for name in names}
+        if not 1 < len(pools) <= _MAX_POOL_COLUMNS:
+            self._folded([(name, count(total)) for name, total in totals.items()])
+            return
+        heads = "".join(f"{'id ' + str(pool['id']):>12}" for pool in pools)
+        self._line(f"  {'':<{_NAME}}{'all':>{_VALUE}}{heads}", "dim")
+        for name, total in totals.items():
+            columns = "".join(f"{count(pool[name]):>12}" for pool in pools)
+            self._line(_cell((name, count(total))) + columns)
 
     def _ethtool(self, counters: Mapping[str, Any]) -> None:
         counted = [(name, count(value)) for name, value in counters.items() if value]
         if counted:
             self._title("Driver counters (ethtool -S, those that are not zero)")
-            self._rows(counted)
+            self._folded(counted)
 
-    def _zone_lock(self, result: Result) -> None:
-        lock = result["zone_lock"]
-        received = result["packets"]["received"]
-        self._title("zone->lock")
-        self._rows(
-            [
-                ("acquisitions", count(lock["acquisitions"])),
-                ("  to free pages", count(lock["acquisitions_free"])),
-                ("  to allocate pages", count(lock["acquisitions_alloc"])),
-                ("per page freed", f"{ratio(lock['acquisitions_free'], lock['pages_freed']):.3f}"),
-                ("per packet", f"{ratio(lock['acquisitions'], received):.3f}"),
-                ("pages per hold", f"{lock['pages_per_hold']:.2f}"),
-                ("held", duration(lock["hold_ns"])),
-                ("contended", count(lock["contended"])),
-                ("waited for", duration(lock["wait_ns"])),
-            ]
-        )
-
-    def _pages(self, result: Result) -> None:
-        pages = result["pages"]
-        self._title("Pages")
-        self._rows((name, count(pages[name])) for name in ("allocated", "freed", "in_use", "initial_in_use"))
-        self._rows((f"  {place}", count(number)) for place, number in pages["places"].items() if number)
-        if not result["leaks"]:
-            self._line("  no leaks")
-        for leak in result["leaks"]:
+    def _leaks(self, leaks: Sequence[object]) -> None:
+        for leak in leaks:
             self._paragraph(f"leak: {_described(leak)}", indent="  ", style="bold red")
 
     def _emulator(self, result: Result) -> None:
         wall = result["wall_s"]
-        running = wall["read"] + wall["emulate"]
+        speed = ratio(result["packets"]["offered"], wall["read"] + wall["emulate"])
         self._title("The emulator itself (wall time)")
-        self._rows(
-            [
-                ("speed", rate(ratio(result["packets"]["offered"], running), "packets/s")),
-                ("reading the capture", duration(1e9 * wall["read"])),
-                ("emulating", duration(1e9 * wall["emulate"])),
-                ("compiling or loading code", duration(1e9 * wall["compile"])),
-            ]
+        self._paragraph(
+            f"{rate(speed, 'packets/s')}; reading {duration(1e9 * wall['read'])}, emulating "
+            f"{duration(1e9 * wall['emulate'])}, compiling or loading code {duration(1e9 * wall['compile'])}",
+            indent="  ",
         )
+
+
+def _cell(row: Row) -> str:
+    name, value = row
+    return f"  {name:<{_NAME}}{value:>{_VALUE}}"
+
+
+def _packets(result: Result) -> list[Row]:
+    packets = result["packets"]
+    rows = [(name, count(packets[name])) for name in ("offered", "received", "forwarded")]
+    rows.append(("dropped", count(sum(packets["dropped"].values()))))
+    rows += [(f"  {reason}", count(number)) for reason, number in packets["dropped"].items() if number]
+    rows += [(f"xdp {verdict}", count(number)) for verdict, number in result["xdp"].items() if number]
+    return rows
+
+
+def _throughput(result: Result) -> list[Row]:
+    virtual_ns, busy_ns = result["virtual_ns"], result["busy_ns"]
+    return [
+        ("duration", duration(virtual_ns)),
+        ("packets", rate(result["pps"], "pps")),
+        ("data", rate(8e9 * ratio(result["bytes"], virtual_ns), "bit/s")),
+        ("busy time per packet", _mean_duration(busy_ns, result["packets"]["received"])),
+        ("CPUs busy", percent(100.0 * ratio(busy_ns, busy_ns + result["idle_ns"]))),
+    ]
+
+
+def _zone_lock(result: Result) -> list[Row]:
+    lock = result["zone_lock"]
+    return [
+        ("acquisitions", count(lock["acquisitions"])),
+        ("  to free pages", count(lock["acquisitions_free"])),
+        ("  to allocate pages", count(lock["acquisitions_alloc"])),
+        ("per page freed", f"{ratio(lock['acquisitions_free'], lock['pages_freed']):.3f}"),
+        ("per packet", f"{ratio(lock['acquisitions'], result['packets']['received']):.3f}"),
+        ("pages per hold", f"{lock['pages_per_hold']:.2f}"),
+        ("held", duration(lock["hold_ns"])),
+        ("contended", count(lock["contended"])),
+        ("waited for", duration(lock["wait_ns"])),
+    ]
+
+
+def _pages(result: Result) -> list[Row]:
+    pages = result["pages"]
+    rows = [(name, count(pages[name])) for name in ("allocated", "freed", "in_use", "initial_in_use")]
+    rows += [(f"  {place}", count(number)) for place, number in pages["places"].items() if number]
+    rows.append(("leaks", count(len(result["leaks"])) if result["leaks"] else "none"))
+    return rows
+
+
+def _recycled(pools: Sequence[Mapping[str, Any]]) -> str:
+    share = recycled_percent(pools)
+    return "-" if share is None else percent(share)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _mean_duration(nanoseconds: float, packets: int) -> str:

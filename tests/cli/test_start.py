@@ -1,0 +1,42 @@
+"""Starting the command: what it imports, and help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], ["bench", "--help"], ["warmup", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys, atexit\n"
+        "heavy = {'numba', 'llvmlite', 'numpy', 'scapy', 'rich', 'dpkt', 'trio'}\n"
+        "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules))))\n"
+        "from netemu.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: netemu")
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_module_and_command_are_the_same(run: Run) -> None:
+    done = subprocess.run([sys.executable, "-m", "netemu.cli", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == run("--help").stdout.split()
+
+
+def test_help_lists_every_command(run: Run) -> None:
+    listed = run("--help").stdout
+    for name in ("replay", "bench", "warmup"):
+        assert f"\n  {name} " in listed
+
+
+def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
+    done = run("repaly")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "repaly" in done.stderr

@@ -1,0 +1,43 @@
+"""``netemu warmup`` compiles once and says where the result is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netemu.engine import jit
+from tests.cli.conftest import Run
+from tests.cli.stand_in import Warm
+
+
+@pytest.fixture
+def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(jit, "cache_directory", lambda: tmp_path)
+    return tmp_path
+
+
+def test_cold_compiles_and_names_the_directory(run: Run, warm: Warm, directory: Path) -> None:
+    warm.warm = False
+    done = run("warmup", "--json")
+    assert done.exit_code == 0
+    report = json.loads(done.stdout)
+    assert report["cached"] is False
+    assert report["directory"] == str(directory)
+    assert report["compile_s"] >= 0
+    assert warm.is_warm()
+
+
+def test_warm_compiles_nothing(run: Run, warm: Warm, directory: Path) -> None:
+    assert run("warmup").stdout == f"already compiled: {directory}\n"
+    assert json.loads(run("warmup", "--json").stdout)["cached"] is True
+    assert warm.reports_progress is None
+
+
+def test_no_writable_directory_is_said(run: Run, warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "cache_directory", lambda: None)
+    warm.warm = False
+    assert "no cache directory is writable" in run("warmup").stdout
+    warm.warm = False
+    assert json.loads(run("warmup", "--json").stdout)["directory"] is None
