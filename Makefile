@@ -21,6 +21,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
 
 venv: .venv/installed ## Create .venv with what running needs
+	@echo "ready: $(BIN)/netemu"
 
 run: .venv/installed ## Replay a bundled trace through mlx5 and print the report
 	@$(BIN)/netemu replay $(TRACE) $(RUN_FLAGS)
