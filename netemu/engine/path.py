@@ -18,7 +18,8 @@ table(
     [
         ("clock", "i8"),  # virtual time, ps
         ("node", "i4"),  # current call path
-        ("softirq", "i4"),  # softirq nesting: > 0 while net_rx_action runs or bottom halves are off
+        ("serving_softirq", "i4"),  # in net_rx_action
+        ("bh_disabled", "i4"),  # process context with bottom halves off
         ("hardirq", "i4"),
         ("numa_node", "i4"),
         ("idle", "i8"),  # time spent with nothing to do, ps

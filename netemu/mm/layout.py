@@ -80,12 +80,29 @@ table(
     ],
 )
 table("pcp_list", [("head", "i4"), ("tail", "i4")])  # [(zone * cpus + cpu) * NR_PCP_LISTS + list]
+table("page_array", "i4")  # an array of pages handed to or filled by a bulk call
+table(
+    "page_frag_cache",  # [cpu * NR_FRAG_CACHES + which]
+    [
+        ("page", "i4"),  # + 1; 0: none
+        ("offset", "i4"),
+        ("bias", "i4"),  # references that the cache still holds
+        ("size", "i4"),
+        ("pfmemalloc", "i4"),
+    ],
+)
+NR_FRAG_CACHES = 3
+NETDEV_FRAGS = 0  # for any context
+NAPI_FRAGS = 1  # softirq only
+NAPI_SLICES = 2  # 1 KiB slices of order-0 pages (v6.1)
+PAGE_ARRAY_ROWS = 4096
 table(
     "machine",
     [
         ("cpus", "i4"),
         ("zones", "i4"),  # one per memory node
         ("pages", "i4"),
+        ("skbs", "i4"),  # rows for sk_buffs, shared infos and small objects each
     ],
 )
 

@@ -27,6 +27,8 @@ from .layout import (
 
 PCP_BATCH_SCALE_MAX = 5
 """CONFIG_PCP_BATCH_SCALE_MAX."""
+PCP_MIGRATETYPES = 3
+"""Lists per order on a CPU; netemu fills the UNMOVABLE one only."""
 
 FREE_OF_FREE = fault_code("MM-11", "page {a} is freed, but it is free already")
 FREE_OF_TAIL = fault_code("MM-11", "page {a} is freed, but it is a tail of the compound page {b}")
@@ -37,6 +39,7 @@ REFCOUNT = fault_code("MM-01", "page {a}: reference dropped, but it had {b}")
 MERGE = cost_point("buddy_merge")
 SPLIT = cost_point("buddy_split")
 BUDDY_PAGE = cost_point("buddy_page")  # one page onto or off a buddy list
+BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into the caller's array
 PCP_PAGE = cost_point("pcp_bulk_page")  # one page moved between a per-CPU list and a private list
 
 
@@ -317,7 +320,7 @@ def free_pcppages_bulk(k: Kernel, cpu: int, zone: int, count: int, index: int) -
     index -= 1  # start at the list just freed to: empty it, then go on to the next
     while count > 0:
         index = index + 1 if index < NR_PCP_LISTS - 1 else 0
-        order = k_order_of(index)
+        order = pindex_to_order(index)
         while count > 0 and k.pcp_list[row * NR_PCP_LISTS + index].head != NONE:
             pfn = pcp_pop_tail(k, row, index)
             charge(k, cpu, PCP_PAGE)
@@ -329,7 +332,7 @@ def free_pcppages_bulk(k: Kernel, cpu: int, zone: int, count: int, index: int) -
 
 
 @inlined
-def k_order_of(index: int) -> int:
+def pindex_to_order(index: int) -> int:
     """Order of the blocks on per-CPU list number ``index``."""
     if index > PAGE_ALLOC_COSTLY_ORDER:
         return PAGEBLOCK_ORDER
@@ -349,14 +352,14 @@ def drain_before_lock(k: Kernel, cpu: int, zone: int, count: int) -> None:
     lists = NR_PCP_LISTS if k.era[0].pcp_orders != 0 else 1
     run = 0
     while freed < count:
-        run += 1
+        run += PCP_MIGRATETYPES  # every list that is looked at, those of the other migrate types too
         index = index + 1 if index < lists - 1 else 0
         while k.pcp_list[row * NR_PCP_LISTS + index].head == NONE:
-            run += 1
+            run += PCP_MIGRATETYPES
             index = index + 1 if index < lists - 1 else 0
-        if run >= lists:
+        if run >= lists * PCP_MIGRATETYPES:
             run = count  # the only list with pages
-        order = k_order_of(index)
+        order = pindex_to_order(index)
         while run > 0 and freed < count and k.pcp_list[row * NR_PCP_LISTS + index].head != NONE:
             pfn = pcp_pop_tail(k, row, index)
             charge(k, cpu, PCP_PAGE)
@@ -370,7 +373,6 @@ def drain_before_lock(k: Kernel, cpu: int, zone: int, count: int) -> None:
             last = pfn
             freed += 1 << order
             run -= 1
-        run = 0
     pcp.count -= freed
     zone_lock(k, cpu, zone)
     z.acquisitions_free += 1
@@ -503,6 +505,31 @@ def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
         return NONE
     prep_new_page(k, pfn, order, comp)
     return pfn
+
+
+@kernel_function(name="__alloc_pages_bulk")
+def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
+    """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory."""
+    row = pcp_row(k, cpu, nid)
+    pcp = k.pcp[row]
+    got = 0
+    while got < count:
+        if k.pcp_list[row * NR_PCP_LISTS].head == NONE:
+            if rmqueue_bulk(k, cpu, nid, 0, nr_pcp_alloc(k, row, 0)) == 0:
+                break
+        pcp.count -= 1
+        pfn = pcp_pop_head(k, row, 0)
+        charge(k, cpu, BULK_PAGE)
+        prep_new_page(k, pfn, 0, 0)
+        k.page_array[got] = pfn
+        got += 1
+    k.zone[nid].allocated += got
+    if got == 0:
+        pfn = __alloc_pages(k, cpu, nid, 0, 0)
+        if pfn != NONE:
+            k.page_array[0] = pfn
+            got = 1
+    return got
 
 
 # -- freeing -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""The DMA API as far as its cost and its books matter: a mapping is an address that is not zero."""
+
+from __future__ import annotations
+
+from ..engine.kernel import kernel_function
+from ..engine.layout import Kernel, table
+from ..mm.layout import PAGE_SHIFT
+
+table(
+    "dma",
+    [
+        ("mappings", "i8"),
+        ("unmappings", "i8"),
+        ("syncs", "i8"),  # for the device
+        ("synced", "i8"),  # bytes
+        ("cpu_syncs", "i8"),
+        ("fail_after", "i8"),  # mappings that still succeed, + 1; 0: none fails
+        ("align", "i8"),  # dma_get_cache_alignment()
+    ],
+)
+
+
+@kernel_function
+def dma_map_page_attrs(k: Kernel, cpu: int, pfn: int) -> bool:
+    """Map a whole page or block; False when the DMA layer fails."""
+    d = k.dma[0]
+    if d.fail_after != 0:
+        if d.fail_after == 1:
+            return False
+        d.fail_after -= 1
+    d.mappings += 1
+    k.pages[pfn].dma_addr = (pfn + 1) << PAGE_SHIFT
+    return True
+
+
+@kernel_function
+def dma_unmap_page_attrs(k: Kernel, cpu: int, pfn: int) -> None:
+    """Unmap what :func:`dma_map_page_attrs` mapped."""
+    k.dma[0].unmappings += 1
+    k.pages[pfn].dma_addr = 0
+
+
+@kernel_function
+def dma_sync_single_range_for_device(k: Kernel, cpu: int, size: int) -> None:
+    """Hand ``size`` bytes to the device."""
+    d = k.dma[0]
+    d.syncs += 1
+    d.synced += size
+
+
+@kernel_function
+def dma_sync_single_range_for_cpu(k: Kernel, cpu: int, size: int) -> None:
+    """Hand ``size`` bytes to the CPU."""
+    k.dma[0].cpu_syncs += 1

@@ -1,0 +1,619 @@
+"""page_pool: the recycling allocator that NIC drivers take receive pages from.
+
+In the order of a page's life: creation, the fast path, refill from the ring, the slow path, DMA, return,
+fragments, statistics and in-flight books, shutdown.  Who may call what is said in each function; "the
+consumer" is the one context (a driver's NAPI) that allocates from the pool.
+Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to the vectors.
+"""
+
+from __future__ import annotations
+
+from ..engine.kernel import cost_point, inlined, kernel_function
+from ..engine.layout import Kernel
+from ..engine.log import message, printk
+from ..engine.path import charge
+from ..mm.layout import NONE, PAGE_SIZE
+from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
+from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
+from .pool_layout import (
+    BIAS_MAX,
+    CLAMPED_RING_SIZE,
+    DEFER_TIME_MS,
+    DEFER_WARN_INTERVAL_MS,
+    MAX_RING_SIZE,
+    PP_ALLOC_CACHE_REFILL,
+    PP_ALLOC_CACHE_SIZE,
+    PP_FLAG_ALL,
+    PP_FLAG_DMA_MAP,
+    PP_FLAG_DMA_SYNC_DEV,
+    PP_FLAG_PAGE_FRAG,
+)
+from .ptr_ring import ring_consume, ring_empty, ring_produce
+
+EINVAL = -22
+E2BIG = -7
+EVERYTHING = 2**32 - 1
+"""dma_sync_size -1: the whole of max_len."""
+
+NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
+RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
+STALLED_SHUTDOWN = message(
+    "stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec"
+)
+ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
+FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
+
+RING_LOCK = cost_point("ptr_ring_producer_lock")
+RING_SLOT = cost_point("ptr_ring_slot")
+PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from another CPU or the allocator
+
+
+# -- creation ----------------------------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: int, max_len: int) -> int:
+    """What ``page_pool_create`` says of the parameters: the ring size to use, or a negative error number."""
+    era = k.era[0]
+    if flags & ~PP_FLAG_ALL:
+        return EINVAL
+    if size > MAX_RING_SIZE:
+        if era.pool_ring_limit == 0:
+            return E2BIG
+        size = CLAMPED_RING_SIZE
+    bad_direction = dma_dir not in (0, 2)
+    if bad_direction and ((flags & PP_FLAG_DMA_MAP) != 0 or era.pool_dma_dir_check == 0):
+        return EINVAL
+    if flags & PP_FLAG_DMA_SYNC_DEV:
+        if not flags & PP_FLAG_DMA_MAP:
+            return EINVAL
+        if max_len == 0:
+            return EINVAL
+    return size
+
+
+# -- getting pages: the consumer only ------------------------------------------------------------------------------
+
+
+@inlined
+def pop_cache(k: Kernel, pool: int) -> int:
+    """The page that went into the cache last."""
+    p = k.pool[pool]
+    p.cache_count -= 1
+    return k.pool_cache[pool * PP_ALLOC_CACHE_SIZE + p.cache_count]
+
+
+@inlined
+def push_cache(k: Kernel, pool: int, pfn: int) -> None:
+    """Keep a page in the cache, which has room."""
+    p = k.pool[pool]
+    k.pool_cache[pool * PP_ALLOC_CACHE_SIZE + p.cache_count] = pfn
+    p.cache_count += 1
+
+
+@inlined
+def preferred_nid(k: Kernel, cpu: int, pool: int) -> int:
+    """The node that the pool wants its pages from."""
+    nid = k.pool[pool].nid
+    if nid < 0:
+        return k.cpu[cpu].numa_node
+    return nid
+
+
+@kernel_function
+def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
+    """Move up to 64 pages of the right node from the ring to the cache and hand out the last.  NONE: none there."""
+    p = k.pool[pool]
+    if ring_empty(k, pool):
+        p.alloc_empty += 1
+        return NONE
+    wanted = preferred_nid(k, cpu, pool)
+    while p.cache_count < PP_ALLOC_CACHE_REFILL:
+        pfn = ring_consume(k, pool)
+        if pfn == NONE:
+            break
+        charge(k, cpu, RING_SLOT)
+        if k.pages[pfn].nid != wanted:
+            page_pool_return_page(k, cpu, pool, pfn)
+            p.alloc_waive += 1
+            break
+        push_cache(k, pool, pfn)
+    if p.cache_count > 0:
+        p.alloc_refill += 1
+        return pop_cache(k, pool)
+    return NONE
+
+
+@kernel_function(traced=False)
+def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
+    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring ends up in the cache unused."""
+    p = k.pool[pool]
+    if ring_empty(k, pool):
+        p.alloc_empty += 1
+        return NONE
+    if not k.cpu[cpu].serving_softirq:
+        return ring_consume(k, pool)
+    if p.cache_count > 0:
+        p.alloc_fast += 1
+        return pop_cache(k, pool)
+    charge(k, cpu, RING_LOCK)
+    while True:
+        pfn = ring_consume(k, pool)
+        if pfn == NONE:
+            return NONE
+        charge(k, cpu, RING_SLOT)
+        if p.cache_count == PP_ALLOC_CACHE_REFILL:
+            p.alloc_refill += 1
+            return pfn
+        push_cache(k, pool, pfn)
+
+
+@kernel_function(traced=False)
+def get_cached_in_softirq(k: Kernel, cpu: int, pool: int) -> int:
+    """v5.4: the cache first, in softirq only; then one page from the ring and up to 64 more into the cache."""
+    p = k.pool[pool]
+    if not k.cpu[cpu].serving_softirq:
+        return ring_consume(k, pool)
+    if p.cache_count > 0:
+        p.alloc_fast += 1
+        return pop_cache(k, pool)
+    if ring_empty(k, pool):
+        p.alloc_empty += 1
+        return NONE
+    charge(k, cpu, RING_LOCK)
+    first = ring_consume(k, pool)
+    p.alloc_refill += 1
+    while p.cache_count < PP_ALLOC_CACHE_REFILL:
+        pfn = ring_consume(k, pool)
+        if pfn == NONE:
+            break
+        charge(k, cpu, RING_SLOT)
+        push_cache(k, pool, pfn)
+    return first
+
+
+@inlined
+def page_pool_set_pp_info(k: Kernel, pool: int, pfn: int) -> None:
+    """Sign the page."""
+    page = k.pages[pfn]
+    page.pp = pool + 1
+    if k.era[0].pool_frag == 2:
+        page.frag_count = 1
+    if k.pool[pool].init_callback:
+        k.pools[0].init_callbacks += 1
+
+
+@kernel_function(traced=False)
+def page_pool_dma_sync_for_device(k: Kernel, cpu: int, pool: int, size: int) -> None:
+    """Give the part that was touched, at most max_len bytes, back to the device."""
+    dma_sync_single_range_for_device(k, cpu, min(size, k.pool[pool].max_len))
+
+
+@kernel_function(traced=False)
+def page_pool_dma_map(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
+    """Map a new page for as long as the pool holds it."""
+    if not dma_map_page_attrs(k, cpu, pfn):
+        return False
+    if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
+        page_pool_dma_sync_for_device(k, cpu, pool, k.pool[pool].max_len)
+    return True
+
+
+@inlined
+def adopt_page(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
+    """Make a page of the allocator one of the pool's; False (and the page is gone) when it cannot be mapped."""
+    charge(k, cpu, PAGE_TOUCH)
+    if k.pool[pool].flags & PP_FLAG_DMA_MAP and not page_pool_dma_map(k, cpu, pool, pfn):
+        put_page(k, cpu, pfn)
+        return False
+    page_pool_set_pp_info(k, pool, pfn)
+    k.pool[pool].hold_cnt += 1
+    return True
+
+
+@kernel_function
+def __page_pool_alloc_page_order(k: Kernel, cpu: int, pool: int) -> int:
+    """One block of the pool's order from the page allocator."""
+    p = k.pool[pool]
+    nid = p.nid if p.nid >= 0 else k.cpu[cpu].numa_node
+    pfn = __alloc_pages(k, cpu, nid, p.order, 1)
+    if pfn == NONE:
+        return NONE
+    if not adopt_page(k, cpu, pool, pfn):
+        return NONE
+    if p.order > 0:
+        p.alloc_slow_high_order += 1
+    else:
+        p.alloc_slow += 1
+    return pfn
+
+
+@kernel_function
+def __page_pool_alloc_pages_slow(k: Kernel, cpu: int, pool: int) -> int:
+    """Fill the cache from the page allocator and hand out the last page."""
+    p = k.pool[pool]
+    how = k.era[0].pool_slow
+    if p.order > 0 or how == 0:
+        return __page_pool_alloc_page_order(k, cpu, pool)
+    if p.cache_count > 0:
+        return pop_cache(k, pool)
+    nid = p.nid
+    if how == 1 or nid < 0:
+        nid = k.cpu[cpu].numa_node
+    got = alloc_pages_bulk(k, cpu, nid, PP_ALLOC_CACHE_REFILL)
+    for i in range(got):
+        pfn = k.page_array[i]
+        if adopt_page(k, cpu, pool, pfn):
+            push_cache(k, pool, pfn)
+    if p.cache_count == 0:
+        return NONE
+    p.alloc_slow += 1
+    return pop_cache(k, pool)
+
+
+@kernel_function(entry=True)
+def page_pool_alloc_pages(k: Kernel, cpu: int, pool: int) -> int:
+    """A page for the driver: from the cache, the ring, or the page allocator.  NONE: no memory.  Consumer only."""
+    p = k.pool[pool]
+    how = k.era[0].pool_alloc
+    if how == 2:
+        if p.cache_count > 0:
+            p.alloc_fast += 1
+            return pop_cache(k, pool)
+        pfn = page_pool_refill_alloc_cache(k, cpu, pool)
+    elif how == 1:
+        pfn = get_cached_in_softirq(k, cpu, pool)
+    else:
+        pfn = get_cached_ring_first(k, cpu, pool)
+    if pfn != NONE:
+        return pfn
+    return __page_pool_alloc_pages_slow(k, cpu, pool)
+
+
+# -- letting pages go ------------------------------------------------------------------------------------------------
+
+
+@kernel_function(entry=True)
+def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
+    """Disconnect a page from the pool: unmapped, unsigned, off the books.  The caller keeps its reference."""
+    p = k.pool[pool]
+    if p.flags & PP_FLAG_DMA_MAP:
+        dma_unmap_page_attrs(k, cpu, pfn)
+    k.pages[pfn].pp = 0
+    p.release_cnt += 1
+
+
+@kernel_function
+def page_pool_return_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
+    """Disconnect a page and drop the pool's reference."""
+    page_pool_release_page(k, cpu, pool, pfn)
+    put_page(k, cpu, pfn)
+
+
+@inlined
+def page_pool_recycle_in_cache(k: Kernel, pool: int, pfn: int) -> bool:
+    """Consumer only: keep the page at hand, without any lock."""
+    p = k.pool[pool]
+    if p.cache_count == PP_ALLOC_CACHE_SIZE:
+        p.recycle_cache_full += 1
+        return False
+    push_cache(k, pool, pfn)
+    p.recycle_cached += 1
+    return True
+
+
+@inlined
+def page_pool_recycle_in_ring(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
+    """Any CPU: append the page to the ring under the producer lock."""
+    charge(k, cpu, RING_LOCK)
+    if not ring_produce(k, pool, pfn):
+        return False
+    k.pool[pool].recycle_ring += 1
+    return True
+
+
+@inlined
+def direct_is_allowed(k: Kernel, cpu: int, pool: int, asked: int) -> bool:
+    """May this return go to the consumer's cache?"""
+    c = k.cpu[cpu]
+    how = k.era[0].pool_direct
+    if how == 0:
+        return asked != 0 and c.serving_softirq != 0
+    in_softirq = c.serving_softirq != 0 or c.bh_disabled != 0
+    if how == 1:
+        return asked != 0 and in_softirq
+    return asked != 0 or (in_softirq and k.pool[pool].napi_cpu == cpu + 1)
+
+
+@kernel_function
+def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> int:
+    """Recycle into the cache if allowed.  Returns the page if it is left for the ring, else NONE."""
+    page = k.pages[pfn]
+    refused = k.era[0].pool_pfmemalloc != 0 and page_is_pfmemalloc(k, pfn)
+    if page.refcount == 1 and not refused:
+        if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
+            page_pool_dma_sync_for_device(k, cpu, pool, sync)
+        if direct_is_allowed(k, cpu, pool, direct) and page_pool_recycle_in_cache(k, pool, pfn):
+            return NONE
+        return pfn
+    k.pool[pool].recycle_released_refcnt += 1
+    page_pool_release_page(k, cpu, pool, pfn)
+    put_page(k, cpu, pfn)
+    return NONE
+
+
+@kernel_function(entry=True)
+def page_pool_put_defragged_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
+    """Return a page whose fragments are all back: cache, else ring, else the page allocator."""
+    pfn = __page_pool_put_page(k, cpu, pool, pfn, sync, direct)
+    if pfn != NONE and not page_pool_recycle_in_ring(k, cpu, pool, pfn):
+        k.pool[pool].recycle_ring_full += 1
+        page_pool_return_page(k, cpu, pool, pfn)
+
+
+@inlined
+def page_pool_is_last_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
+    """Drop one fragment; True when the page is whole again (always, where pages are not split)."""
+    how = k.era[0].pool_frag
+    if how == 0 or (how == 1 and not k.pool[pool].flags & PP_FLAG_PAGE_FRAG):
+        return True
+    if page_pool_defrag_page(k, cpu, pfn, 1) != 0:
+        return False
+    if how == 2:
+        k.pages[pfn].frag_count = 1
+    return True
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
+    """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
+    if page_pool_is_last_frag(k, cpu, pool, pfn):
+        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_recycle_direct(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
+    """Return a whole page from the pool's consumer."""
+    page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 1)
+
+
+@kernel_function(entry=True)
+def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
+    """Return the ``count`` pages listed in ``k.page_array``: one producer lock for all that go to the ring."""
+    kept = 0
+    for i in range(count):
+        pfn = compound_head(k, k.page_array[i])
+        if not page_pool_is_last_frag(k, cpu, pool, pfn):
+            continue
+        pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
+        if pfn != NONE:
+            k.page_array[kept] = pfn
+            kept += 1
+    if kept == 0:
+        return
+    charge(k, cpu, RING_LOCK)
+    stored = 0
+    while stored < kept:
+        if not ring_produce(k, pool, k.page_array[stored]):
+            k.pool[pool].recycle_ring_full += 1
+            break
+        stored += 1
+    k.pool[pool].recycle_ring += stored
+    for i in range(stored, kept):
+        page_pool_return_page(k, cpu, pool, k.page_array[i])
+
+
+@kernel_function(entry=True)
+def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> int:
+    """What freeing an skb does with a page: 1 if its pool took it, 0 if it carries no signature."""
+    pfn = compound_head(k, pfn)
+    pool = k.pages[pfn].pp - 1
+    if pool < 0:
+        return 0
+    direct = 0
+    if k.era[0].pool_skb_direct and napi_safe and k.pool[pool].napi_cpu == cpu + 1:
+        direct = 1
+    page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)
+    return 1
+
+
+# -- fragments ---------------------------------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_fragment_page(k: Kernel, cpu: int, pfn: int, count: int) -> None:
+    """Split a page into ``count`` fragments that are returned one by one."""
+    k.pages[pfn].frag_count = count
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
+    """Take ``count`` fragments off a page; what is left.  The last ones leave the stored count as it is."""
+    page = k.pages[pfn]
+    if page.frag_count == count:
+        return 0
+    left = page.frag_count - count
+    page.frag_count = left
+    if left < 0:
+        printk(k, cpu, FRAG_COUNT_NEGATIVE, pfn, left)
+    return left
+
+
+@kernel_function(traced=False)
+def page_pool_drain_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
+    """The current fragment page has no room: reuse it if every fragment is back, else forget it (NONE)."""
+    if page_pool_defrag_page(k, cpu, pfn, BIAS_MAX - k.pool[pool].frag_users) != 0:
+        return NONE
+    if k.pages[pfn].refcount == 1 and not page_is_pfmemalloc(k, pfn):
+        if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
+            page_pool_dma_sync_for_device(k, cpu, pool, EVERYTHING)
+        return pfn
+    page_pool_return_page(k, cpu, pool, pfn)
+    return NONE
+
+
+@kernel_function(traced=False)
+def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
+    """Let the current fragment page go."""
+    p = k.pool[pool]
+    pfn = p.frag_page - 1
+    p.frag_page = 0
+    if pfn == NONE or page_pool_defrag_page(k, cpu, pfn, BIAS_MAX - p.frag_users) != 0:
+        return
+    page_pool_return_page(k, cpu, pool, pfn)
+
+
+@kernel_function(entry=True)
+def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
+    """A piece of ``size`` bytes; its offset is in ``k.pools[0].frag_offset``.  NONE: no memory or not possible.  Consumer only."""
+    p = k.pool[pool]
+    whole = PAGE_SIZE << p.order
+    pfn = p.frag_page - 1
+    if not p.flags & PP_FLAG_PAGE_FRAG or size > whole:
+        printk(k, cpu, ALLOC_FRAG_ARGS, size, 0)
+        return NONE
+    align = max(k.dma[0].align, 8)
+    size = (size + align - 1) // align * align
+    offset = p.frag_offset
+    fresh = False
+    if pfn != NONE and offset + size > whole:
+        pfn = page_pool_drain_frag(k, cpu, pool, pfn)
+        if pfn != NONE:
+            p.alloc_fast += 1
+            fresh = True
+    if pfn == NONE:
+        pfn = page_pool_alloc_pages(k, cpu, pool)
+        if pfn == NONE:
+            p.frag_page = 0
+            return NONE
+        p.frag_page = pfn + 1
+        fresh = True
+    if fresh:
+        p.frag_users = 1
+        offset = 0
+        page_pool_fragment_page(k, cpu, pfn, BIAS_MAX)
+    else:
+        p.frag_users += 1
+        p.alloc_fast += 1
+    p.frag_offset = offset + size
+    k.pools[0].frag_offset = offset
+    return pfn
+
+
+# -- books and shutdown --------------------------------------------------------------------------------------------------
+
+
+@inlined
+def page_pool_inflight(k: Kernel, cpu: int, pool: int) -> int:
+    """Pages held by the pool and its users: hold - release as a signed 32-bit number."""
+    p = k.pool[pool]
+    distance = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
+    if distance >= 0x80000000:
+        distance -= 0x100000000
+        printk(k, cpu, NEGATIVE_INFLIGHT, distance, 0)
+    return distance
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
+    """Prefer another node from now on; the cache is emptied, the ring is sorted out at refill.  Consumer only."""
+    k.pool[pool].nid = nid
+    while k.pool[pool].cache_count > 0:
+        page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
+
+
+@kernel_function(traced=False)
+def page_pool_empty_ring(k: Kernel, cpu: int, pool: int) -> None:
+    """Give every page in the ring back to the allocator; one with more than the pool's reference is a violation."""
+    while True:
+        pfn = ring_consume(k, pool)
+        if pfn == NONE:
+            return
+        refs = k.pages[pfn].refcount
+        if refs != 1:
+            printk(k, cpu, RING_REFCNT_VIOLATION, refs, 0)
+        page_pool_return_page(k, cpu, pool, pfn)
+
+
+@kernel_function(traced=False)
+def page_pool_scrub(k: Kernel, cpu: int, pool: int) -> None:
+    """Empty the cache (in the first round only) and the ring."""
+    p = k.pool[pool]
+    if p.destroy_cnt == 0:
+        while p.cache_count > 0:
+            page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
+    p.destroy_cnt += 1
+    page_pool_empty_ring(k, cpu, pool)
+
+
+@kernel_function(traced=False)
+def page_pool_free(k: Kernel, cpu: int, pool: int) -> None:
+    """The end of the pool itself."""
+    p = k.pool[pool]
+    if p.flags & PP_FLAG_DMA_MAP:
+        k.pools[0].device_puts += 1
+    p.alive = 0
+    p.work_pending = 0
+
+
+@kernel_function(traced=False)
+def page_pool_release(k: Kernel, cpu: int, pool: int) -> int:
+    """One round of shutdown; frees the pool when nothing is in flight.  Returns what is."""
+    page_pool_scrub(k, cpu, pool)
+    if k.era[0].pool_accounting == 0:
+        page_pool_free(k, cpu, pool)
+        return 0
+    inflight = page_pool_inflight(k, cpu, pool)
+    if inflight == 0:
+        page_pool_free(k, cpu, pool)
+    return inflight
+
+
+@inlined
+def schedule_release(k: Kernel, pool: int) -> None:
+    """Ask for another round of shutdown in a second."""
+    p = k.pool[pool]
+    w = k.work[0]
+    p.work_pending = 1
+    p.work_due = w.now + DEFER_TIME_MS
+    w.scheduled += 1
+    p.work_order = w.scheduled
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
+    """The delayed work of a pool in shutdown."""
+    p = k.pool[pool]
+    p.work_pending = 0
+    inflight = page_pool_release(k, cpu, pool)
+    how = k.era[0].pool_shutdown
+    if inflight == 0 or (how == 3 and inflight < 0):
+        return
+    now = k.work[0].now
+    if now >= p.defer_warn:
+        printk(k, cpu, STALLED_SHUTDOWN, inflight, (now - p.defer_start) // 1000)
+        p.defer_warn = now + DEFER_WARN_INTERVAL_MS
+    if how == 1 and p.destroy_cnt > FORCED_AFTER:
+        page_pool_free(k, cpu, pool)
+        return
+    schedule_release(k, pool)
+
+
+FORCED_AFTER = 120
+"""Retries after which v5.3 frees a pool that still has pages out."""
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
+    """Drop one user; the last one shuts the pool down, at once or as soon as its pages are back."""
+    p = k.pool[pool]
+    p.users -= 1
+    if p.users > 0:
+        return
+    page_pool_free_frag(k, cpu, pool)
+    if page_pool_release(k, cpu, pool) == 0:
+        return
+    now = k.work[0].now
+    p.defer_start = now
+    p.defer_warn = now + DEFER_WARN_INTERVAL_MS
+    schedule_release(k, pool)

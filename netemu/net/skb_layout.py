@@ -1,0 +1,110 @@
+"""State of packet buffers: sk_buff structs, the shared info behind each head, slabs and small objects."""
+
+from __future__ import annotations
+
+from ..engine.era import switch
+from ..engine.layout import table
+
+SK_BUFF_SIZE = 256
+"""sizeof(struct sk_buff), rounded to cache lines."""
+SHARED_INFO_SIZE = 320
+MAX_SKB_FRAGS = 17
+SMP_CACHE_BYTES = 64
+NET_SKB_PAD = 64
+NET_IP_ALIGN = 0
+NAPI_SKB_CACHE_SIZE = 64
+NAPI_SKB_CACHE_BULK = 16
+NAPI_SKB_CACHE_HALF = NAPI_SKB_CACHE_SIZE // 2
+SKB_DATAREF_SHIFT = 16
+SKB_DEFER_MAX = 64
+
+SKB_FCLONE_UNAVAILABLE = 0
+SKB_FCLONE_ORIG = 1
+SKB_FCLONE_CLONE = 2
+
+# skb.state: where the struct is
+SKB_IN_SLAB = 0
+SKB_LIVE = 1
+SKB_IN_NAPI_CACHE = 2
+
+table(
+    "skb",
+    [
+        ("state", "i4"),
+        ("users", "i4"),
+        ("next", "i4"),  # + 1: on a slab's free list, a frag_list or a queue
+        ("shinfo", "i4"),
+        ("head_page", "i4"),  # page that the head lies in, NONE: a small object
+        ("head_offset", "i4"),  # of the head in that page or block
+        ("head_object", "i4"),  # + 1: small object that is the head
+        ("data", "i4"),  # offsets from the head
+        ("tail", "i4"),
+        ("end", "i4"),
+        ("len", "i4"),
+        ("data_len", "i4"),
+        ("truesize", "i4"),
+        ("cloned", "i1"),
+        ("nohdr", "i1"),
+        ("fclone", "i1"),
+        ("head_frag", "i1"),
+        ("pp_recycle", "i1"),
+        ("pfmemalloc", "i1"),
+        ("alloc_cpu", "i2"),
+        ("dev", "i2"),
+        ("queue", "i2"),
+        ("packet", "i8"),  # number of the packet in the trace
+        ("until", "i8"),  # virtual time (ps) to which its consumer holds it
+    ],
+)
+table(
+    "shinfo",
+    [
+        ("dataref", "i4"),
+        ("nr_frags", "i4"),
+        ("frag_list", "i4"),  # skb + 1
+        ("next", "i4"),  # + 1: on the free list
+        ("frag_page", "i4", MAX_SKB_FRAGS),
+        ("frag_offset", "i4", MAX_SKB_FRAGS),
+        ("frag_size", "i4", MAX_SKB_FRAGS),
+    ],
+)
+table("object", [("size", "i4"), ("next", "i4"), ("live", "i4"), ("serial", "i4")])  # kmalloc memory
+table(
+    "slab",
+    [
+        ("skb_free", "i4"),  # newest free sk_buff + 1
+        ("skb_made", "i4"),
+        ("shinfo_free", "i4"),
+        ("shinfo_made", "i4"),
+        ("object_free", "i4"),
+        ("object_made", "i4"),
+        ("object_serial", "i4"),
+        ("skb_limit", "i8"),  # sk_buffs that can still be had, + 1; 0: no limit
+        ("object_limit", "i8"),
+        # books
+        ("head_allocs", "i8"),
+        ("head_frees", "i8"),
+        ("head_bulk_allocs", "i8"),
+        ("head_bulk_frees", "i8"),
+        ("objects_made", "i8"),
+        ("objects_freed", "i8"),
+        ("consumed", "i8"),
+        ("dropped", "i8"),
+        ("frag_frees", "i8"),
+        ("live", "i8"),
+    ],
+)
+table("softnet", [("skb_count", "i4")])  # per CPU: structs in the napi cache
+table("napi_skb_cache", "i4")  # [cpu * NAPI_SKB_CACHE_SIZE + i] -> skb
+
+switch(
+    "skb_napi_cache",
+    "free_only reuse",
+    "the per-CPU cache of sk_buff structs: 64 freed ones that go back in bulk, or one that allocation reuses (v5.12)",
+)
+switch(
+    "skb_small_head",
+    "page_frag kmalloc slices",
+    "heads of small receive buffers: page fragments, kmalloc (v5.11: a small head no longer pins 32 KiB), or 1 KiB "
+    "slices in NAPI (v6.1)",
+)
