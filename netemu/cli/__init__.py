@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 from netemu.cli.commands import Commands
 
 COMMANDS = Commands(
@@ -16,4 +19,6 @@ def main() -> None:
 
     0: fine; 1: a check failed or the input was bad; 2: wrong usage; 130 or 143: interrupted or terminated.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold bytes that are no text
     COMMANDS(prog_name="netemu")

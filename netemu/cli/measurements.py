@@ -114,11 +114,11 @@ def _times_faster(seconds: dict[str, float], slow: str, fast: str) -> float | No
 def _per_packet(capture: Path, packets: int, rounds: int, note: Callable[[str], None]) -> dict[str, float]:
     """Median wall seconds per packet of every reader and replay; one unmeasured round goes before."""
     subjects: dict[str, Callable[[], float]] = {
-        "read": lambda: _timed(lambda: _read(capture)),
+        "read": lambda: _timed(lambda: read_all(capture)),
         **{name: lambda options=options: _emulation(capture, options) for name, options in REPLAYS.items()},  # type: ignore[misc]
         "replay": lambda: _timed(lambda: _replay(capture)),
     }
-    for name, reader in (("dpkt", _count_dpkt), ("scapy", _count_scapy)):
+    for name, reader in (("dpkt", count_with_dpkt), ("scapy", count_with_scapy)):
         if find_spec(name):
             subjects[name] = lambda reader=reader: _timed(lambda: reader(capture))  # type: ignore[misc]
         else:
@@ -151,7 +151,8 @@ def _replay(capture: Path) -> int:
     return int(netemu.replay(capture).to_dict()["packets"]["offered"])
 
 
-def _read(capture: Path) -> int:
+def read_all(capture: Path) -> int:
+    """Packets in ``capture``, read with netemu's own reader."""
     total = 0
     batch = Batch()
     with open_capture(capture) as reader:
@@ -160,14 +161,16 @@ def _read(capture: Path) -> int:
     return total
 
 
-def _count_dpkt(capture: Path) -> int:
+def count_with_dpkt(capture: Path) -> int:
+    """Packets at the start of ``capture``, at most 200,000, read with dpkt."""
     import dpkt
 
     with capture.open("rb") as file:
         return sum(1 for _ in islice(dpkt.pcap.Reader(file), _DPKT_PACKETS))
 
 
-def _count_scapy(capture: Path) -> int:
+def count_with_scapy(capture: Path) -> int:
+    """Packets at the start of ``capture``, at most 3,000, read with scapy's PcapReader."""
     from scapy.utils import PcapReader
 
     with PcapReader(str(capture)) as reader:

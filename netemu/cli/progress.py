@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -24,14 +24,14 @@ class ReplayProgress:
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._visible = sys.stderr.isatty()
         self._bar: Progress | None = None
         self._row: TaskID | None = None
 
     def __call__(self, done_packets: int, done_bytes: int, total_bytes: int | None) -> bool:
         """Show how far the replay is; True asks it to stop."""
-        if self._visible and time.monotonic() - self._started > _LONG_S:
+        if self._visible and monotonic() - self._started > _LONG_S:
             self._draw(done_packets, done_bytes, total_bytes)
         return self._interruption.signum is not None
 

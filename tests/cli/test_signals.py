@@ -41,8 +41,9 @@ def test_a_signal_ends_a_replay_with_its_json(which: signal.Signals) -> None:
     assert err == "netemu: interrupted; the report covers what was replayed until then\n"
 
 
-def test_a_closed_pipe_ends_quietly() -> None:
-    process = endless_replay()
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_closed_pipe_ends_quietly(as_json: list[str]) -> None:
+    process = endless_replay(*as_json)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
