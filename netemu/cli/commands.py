@@ -22,7 +22,7 @@ def signal_status(signum: int) -> int:
 
 def complain(message: object) -> None:
     """Print ``netemu: error: message`` as one line on standard error."""
-    click.echo(f"netemu: error: {' '.join(str(message).split())}", err=True)
+    click.echo(f"netemu: error: {' '.join(str(message).splitlines())}", err=True)
 
 
 class Commands(click.Group):

@@ -58,17 +58,16 @@ class ReplayProgress:
             self._bar.stop()
 
 
-def compile_if_needed() -> None:
-    """Compile the engine unless that was done before, and say so: it is the one long wait."""
+def compile_if_needed() -> float:
+    """Compile the engine unless that was done before, and say so: it is the one long wait.  Returns its seconds."""
     from netemu.engine import warm
 
     if warm.is_warm():
-        return
+        return 0.0
     if not sys.stderr.isatty():
         click.echo(f"netemu: {_COMPILING}", err=True)
-        warm.warm_up(None)
-        return
+        return warm.warm_up(None)
     from rich.console import Console
 
     with Console(stderr=True).status(_COMPILING) as status:
-        warm.warm_up(lambda done, total: status.update(f"{_COMPILING}: {done} of {total}"))
+        return warm.warm_up(lambda done, total: status.update(f"{_COMPILING}: {done} of {total}"))

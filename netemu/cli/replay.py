@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -138,7 +139,5 @@ def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None
 
     from netemu.report.terminal import WIDTH, render
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     render(result.to_dict(), console, call_graph_limit=call_graph_limit)

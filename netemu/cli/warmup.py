@@ -15,11 +15,11 @@ def command(as_json: bool) -> None:
     from netemu.engine import jit, warm
 
     cached = warm.is_warm()
-    compile_if_needed()
+    seconds = compile_if_needed()
     directory = jit.cache_directory()
     if as_json:
         report = {
-            "compile_s": round(jit.compile_seconds, 3),
+            "compile_s": round(seconds, 3),
             "cached": cached,
             "directory": None if directory is None else str(directory),
         }
@@ -27,6 +27,6 @@ def command(as_json: bool) -> None:
     elif cached:
         click.echo(f"already compiled: {directory}")
     elif directory is None:
-        click.echo(f"compiled in {jit.compile_seconds:.1f} s, but no cache directory is writable (NETEMU_CACHE_DIR)")
+        click.echo(f"compiled in {seconds:.1f} s, but no cache directory is writable (NETEMU_CACHE_DIR)")
     else:
-        click.echo(f"compiled in {jit.compile_seconds:.1f} s: {directory}")
+        click.echo(f"compiled in {seconds:.1f} s: {directory}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,6 +15,8 @@ from netemu import cli
 from tests.cli.stand_in import Engine, Warm
 
 Run = Callable[..., Result]
+
+collect_ignore = [] if find_spec("netemu.engine.warm") else ["test_whole_runs.py"]
 
 
 @pytest.fixture
