@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netemu.engine.jit import native
 from netemu.pcap.batch import MAX_CAPLEN, Bytes
-from netemu.pcap.timestamps import ticks
+from netemu.pcap.timestamps import Int, ticks
 from netemu.pcap.walk import CLASSIC_RECORD, ENHANCED_PACKET, PACKET_FIXED
 
 # What a packer is told and tells: places in the state array.
@@ -43,7 +43,7 @@ _PACK = (
 
 
 @native("void(uint8[::1], int64, int64)")
-def _put_u32(out: Bytes, at: int, value: int) -> None:
+def _put_u32(out: Bytes, at: int, value: Int) -> None:
     i = np.uint64(at)
     out[i] = value & 0xFF
     out[i + np.uint64(1)] = value >> 8 & 0xFF
@@ -75,7 +75,7 @@ def pack_classic(
     """Pack records of a classic pcap, which knows no interfaces and no options."""
     unit_ns = 1 if outlets[0, TSRESOL] == 9 else 1000
     used = state[USED]
-    first = state[FIRST]
+    first = int(state[FIRST])
     number = first
     status = DONE
     while number < len(ts_ns):
@@ -119,7 +119,7 @@ def pack_blocks(
 ) -> int:
     """Pack enhanced packet blocks of a pcapng, each with the same ``options`` (encoded, often empty)."""
     used = state[USED]
-    first = state[FIRST]
+    first = int(state[FIRST])
     number = first
     status = DONE
     while number < len(ts_ns):

@@ -61,6 +61,9 @@ class CaptureReader:
     interfaces: list[Interface]
     """All interfaces described so far, of all sections; a record's ``interface`` is an index into it."""
 
+    _failure: CaptureError | None
+    _packets: int
+
     def __init__(self, source: Source) -> None:
         self._source = ByteSource(source)
         self.path = self._source.path
@@ -115,7 +118,7 @@ class CaptureReader:
 
     def _fill(self, batch: Batch) -> int:
         data = batch.data
-        view = memoryview(data)
+        view = data.data
         state = self._state
         state[walk.POSITION] = 0
         need = 0
@@ -142,7 +145,7 @@ class CaptureReader:
 
     def _begin(self) -> None:
         """Read the head of the file up to the first record or section."""
-        self._failure: CaptureError | None = None
+        self._failure = None
         self._packets = 0
         self._appetite = LARGEST_WHOLE
         self._clocks = np.zeros((1, walk.CLOCK_COLUMNS), np.int64)

@@ -10,6 +10,9 @@ import numpy as np
 
 from netemu.engine.jit import native
 
+Int = int | np.int64
+"""An integer of compiled code, which is one of numpy's when the same code runs as plain Python."""
+
 MICROSECONDS = 6
 NANOSECONDS = 9
 BINARY = 0x80
@@ -43,7 +46,7 @@ def ticks_per_second(tsresol: int) -> int:
 
 
 @native("UniTuple(int64, 2)(int64, int64, int64, int64)")
-def nanoseconds(high: int, low: int, tsresol: int, offset_s: int) -> tuple[int, int]:
+def nanoseconds(high: Int, low: Int, tsresol: int, offset_s: int) -> tuple[int, Int]:
     """(1, time in ns, rounded down) of a tick count plus an offset in s, or (0, 0) when it is outside int64."""
     ticks = np.uint64(high) << _HALF | np.uint64(low)
     exponent = tsresol & 0x7F
@@ -90,7 +93,7 @@ def nanoseconds(high: int, low: int, tsresol: int, offset_s: int) -> tuple[int, 
 
 
 @native("UniTuple(int64, 2)(int64, int64)")
-def ticks(ts_ns: int, tsresol: int) -> tuple[int, int]:
+def ticks(ts_ns: int, tsresol: int) -> tuple[Int, Int]:
     """(upper, lower 32 bits) of the tick count for a time in ns, or (-1, 0) when 64 unsigned bits cannot hold it.
 
     A clock finer than 1 ns gets the first tick of that nanosecond, so that it reads back unchanged; a coarser one

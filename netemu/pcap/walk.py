@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from netemu.engine.jit import native
 from netemu.pcap.batch import LARGEST_WHOLE, MAX_CAPLEN, Bytes
 from netemu.pcap.linktype import ETHERNET
-from netemu.pcap.timestamps import nanoseconds
+from netemu.pcap.timestamps import Int, nanoseconds
 
 # What a walk is told and tells: places in the state array.
 POSITION = 0  # index of the first byte not walked yet
@@ -75,7 +75,7 @@ _WALK = "int64(uint8[::1], int64[:], int64[:], int32[:], int32[:], int32[:], int
 
 
 @native("int64(uint8[::1], int64, int64)")
-def _u16(data: Bytes, at: int, big_endian: int) -> int:
+def _u16(data: Bytes, at: int, big_endian: int) -> Int:
     i = np.uint64(at)
     first = np.int64(data[i])
     second = np.int64(data[i + np.uint64(1)])
@@ -83,7 +83,7 @@ def _u16(data: Bytes, at: int, big_endian: int) -> int:
 
 
 @native("int64(uint8[::1], int64, int64)")
-def _u32(data: Bytes, at: int, big_endian: int) -> int:
+def _u32(data: Bytes, at: int, big_endian: int) -> Int:
     i = np.uint64(at)
     a = np.int64(data[i])
     b = np.int64(data[i + np.uint64(1)])
@@ -226,7 +226,7 @@ def walk_blocks(
             status = MORE
             state[NEED] = fixed
             break
-        local = 0
+        local: Int = 0
         if kind == ENHANCED_PACKET:
             local = _u32(data, at + 8, big_endian)
         elif kind == OBSOLETE_PACKET:
@@ -272,7 +272,7 @@ def walk_blocks(
             state[CULPRIT] = _u32(data, at + total - 4, big_endian)
             break
 
-        time = np.int64(0)
+        time: Int = np.int64(0)
         if kind != SIMPLE_PACKET:
             high = _u32(data, at + 12, big_endian)
             low = _u32(data, at + 16, big_endian)

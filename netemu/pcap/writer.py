@@ -96,7 +96,7 @@ class CaptureWriter:
             if self._seekable:
                 self._file.seek(self._flushed)
                 self._sent = 0
-            view = memoryview(self._buffer)[:used]
+            view = self._buffer.data[:used]
             while self._sent < used:
                 sent = self._file.write(view[self._sent :])
                 if sent is None:
