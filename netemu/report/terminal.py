@@ -84,7 +84,7 @@ class _Report:
     def _headline(self, result: Result) -> None:
         cpus = result["cpus"]
         self._paragraph(
-            f"{result['trace']}: {result['driver']}, kernel {result['era']}, {result['platform']}, "
+            f"{_printable(result['trace'])}: {_printable(result['driver'])}, kernel {result['era']}, {result['platform']}, "
             f"{cpus} CPU{'s' if cpus != 1 else ''}, seed {result['seed']}",
             indent="",
         )
@@ -206,6 +206,11 @@ def _counted(number: int, noun: str) -> str:
 def _mean_duration(nanoseconds: float, packets: int) -> str:
     """``389.2 ns``: the mean share of one packet, and a dash when there was none."""
     return f"{nanoseconds / packets:.1f} ns" if packets else "-"
+
+
+def _printable(name: str) -> str:
+    """A name that came from outside, without the power to move a cursor."""
+    return name if name.isprintable() else repr(name)
 
 
 def _heat(share: float) -> str:

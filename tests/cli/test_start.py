@@ -24,6 +24,14 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+def test_output_that_the_locale_cannot_show_is_escaped() -> None:
+    script = "import sys, atexit\natexit.register(lambda: print('\u20ac'))\nfrom netemu.cli import main\nmain()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--help"], capture_output=True, check=True, env={"PYTHONIOENCODING": "ascii"}
+    )
+    assert done.stdout.endswith(b"\n\\u20ac\n")
+
+
 def test_module_and_command_are_the_same(run: Run) -> None:
     done = subprocess.run([sys.executable, "-m", "netemu.cli", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.split() == run("--help").stdout.split()

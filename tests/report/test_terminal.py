@@ -72,6 +72,11 @@ def test_xdp_verdicts_are_shown_when_there_were_any() -> None:
     assert "xdp drop" in rendered(sample.locked_frees() | {"xdp": verdicts})
 
 
+def test_a_file_name_cannot_steer_the_terminal() -> None:
+    first = rendered(sample.locked_frees() | {"trace": "\x1b[2Jx\udcff.pcap"}).splitlines()[0]
+    assert first.startswith(r"'\x1b[2Jx\udcff.pcap': mlx5")
+
+
 names = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=32)
 big = st.integers(0, 10**12)
 
