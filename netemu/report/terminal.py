@@ -82,10 +82,9 @@ class _Report:
         self._columns(rows[:half], rows[half:])
 
     def _headline(self, result: Result) -> None:
-        cpus = result["cpus"]
         self._paragraph(
-            f"{_printable(result['trace'])}: {_printable(result['driver'])}, kernel {result['era']}, {result['platform']}, "
-            f"{cpus} CPU{'s' if cpus != 1 else ''}, seed {result['seed']}",
+            f"{_printable(result['trace'])}: {_printable(result['driver'])}, kernel {result['era']}, "
+            f"{result['platform']}, {_counted(result['cpus'], 'CPU')}, seed {result['seed']}",
             indent="",
         )
         self._title("What netemu found")
