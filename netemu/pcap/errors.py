@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from netemu.errors import NetemuError
 
-class CaptureError(ValueError):
+
+class CaptureError(NetemuError, ValueError):
     """A capture that cannot be read or written, told in one line: what, where, what to do.
 
     ``path``: the capture's name.  ``offset``: byte at which the faulty header, block or record starts, None when

@@ -140,7 +140,7 @@ class Model:
         if linktype != 1 or caplen > MAX_CAPLEN or wirelen >= 1 << 31 or fixed + caplen + -caplen % 4 + 4 > total:
             raise Damaged(at)
         data = block[fixed : fixed + caplen]
-        if len(data) < caplen:
+        if len(block) < fixed + caplen + -caplen % 4:
             raise Damaged(at)
         ts_ns = 0 if kind == 3 else model_nanoseconds(high << 32 | low, tsresol, tsoffset)
         if not -(2**63) <= ts_ns < 2**63:
