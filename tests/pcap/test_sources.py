@@ -134,6 +134,22 @@ def test_each_read_may_fill_another_batch():
     assert found == FRAMES
 
 
+def test_a_batch_of_few_records_may_follow_one_of_many():
+    count = 4_000
+    content = captures.classic_header() + b"".join(
+        captures.classic_record(bytes(1_000), seconds=n) for n in range(count)
+    )
+    large, small = Batch(), Batch(records=2)
+    found = []
+    with open_capture(io.BytesIO(content)) as reader:
+        for batch in itertools.cycle([large, large, large, small, small]):
+            if not reader.read_into(batch):
+                break
+            found += (batch.records["ts_ns"][: batch.count] // 10**9).tolist()
+            assert reader.offset == 24 + 1_016 * len(found)
+    assert found == list(range(count))
+
+
 def test_arrays_that_are_passed_in_are_filled_in_place():
     data, records = np.zeros(LARGEST_WHOLE, np.uint8), np.zeros((2, 50), PACKET)[0]
     with open_capture(io.BytesIO(CLASSIC)) as reader:

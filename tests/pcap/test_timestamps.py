@@ -19,7 +19,11 @@ OFFSETS = st.just(0) | st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**34), 
 @example(count=145_224_192, tsresol=9, offset_s=-9_223_372_037)
 @example(count=145_224_191, tsresol=9, offset_s=-9_223_372_037)
 @example(count=2**64 - 1, tsresol=0x80 | 63, offset_s=0)
-@example(count=2**64 - 1, tsresol=0x80 | 95, offset_s=0)
+@example(count=2**64 - 1, tsresol=0x80 | 64, offset_s=0)
+@example(count=2**64 - 1, tsresol=0x80 | 93, offset_s=0)
+@example(count=2**64 - 1, tsresol=0x80 | 127, offset_s=0)
+@example(count=2**64 - 1, tsresol=28, offset_s=0)
+@example(count=2**64 - 1, tsresol=29, offset_s=0)
 def test_conversion_is_exact_or_refused(count, tsresol, offset_s):
     expected = model_nanoseconds(count, tsresol, offset_s)
     fits, found = nanoseconds(count >> 32, count & 0xFFFF_FFFF, tsresol, offset_s)
@@ -44,6 +48,10 @@ CLOCKS = st.integers(0, MOST_DECIMAL_DIGITS) | st.integers(0, MOST_BINARY_DIGITS
 
 
 @given(ts_ns=st.integers(0, 2**63 - 1) | st.integers(0, 10**10), tsresol=CLOCKS)
+@example(ts_ns=1, tsresol=0x80 | 30)
+@example(ts_ns=1, tsresol=0x80 | 29)
+@example(ts_ns=999_999_999, tsresol=0x80 | MOST_BINARY_DIGITS)
+@example(ts_ns=2**63 - 1, tsresol=10)
 def test_a_time_reads_back_to_the_resolution_of_the_clock(ts_ns, tsresol):
     high, low = (int(half) for half in ticks(ts_ns, tsresol))
     per_second = ticks_per_second(tsresol)
