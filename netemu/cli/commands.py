@@ -56,11 +56,10 @@ class Commands(click.Group):
 def _report_failure(error: Exception) -> int:
     """Say on standard error what went wrong; return the exit status."""
     from netemu.errors import EmulatorError, NetemuError, UsageError
-    from netemu.pcap import CaptureError
 
     if isinstance(error, OSError):
         complain(f"{error.filename}: {error.strerror}" if error.filename else error)
-    elif isinstance(error, (NetemuError, CaptureError)) and not isinstance(error, EmulatorError):
+    elif isinstance(error, NetemuError) and not isinstance(error, EmulatorError):
         complain(error)
     elif os.environ.get("NETEMU_DEBUG") == "1":
         traceback.print_exception(error)

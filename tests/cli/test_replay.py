@@ -147,20 +147,10 @@ def test_a_cut_capture_is_reported_as_far_as_it_was_read(run: Run, engine: Engin
     assert done.stderr == "netemu: error: x.pcap: cut in packet 7 at offset 640\n"
 
 
-class Capture(CaptureError):
-    """A capture error with a given text, however its own constructor builds one."""
-
-    def __init__(self, text: str) -> None:
-        ValueError.__init__(self, text)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 @pytest.mark.parametrize(
     ("failure", "status", "line"),
     [
-        (Capture("x.pcap: empty file"), 1, "x.pcap: empty file"),
+        (CaptureError("empty file", "give a capture", path="x.pcap"), 1, "x.pcap: empty file; give a capture"),
         (KernelBug("bad page state", code="bad_page"), 1, "bad page state"),
         (UsageError("no era v9.9; try v6.1"), 2, "no era v9.9; try v6.1"),
         (PermissionError(13, "Permission denied", "y.pcap"), 1, "y.pcap: Permission denied"),
