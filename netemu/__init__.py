@@ -1,0 +1,63 @@
+"""netemu: the memory path of Linux network drivers, emulated.
+
+Pages, page_pools, packet buffers and drivers (mlx5, netsec) as the kernel's own functions handle them, under
+virtual time.  Start with :func:`replay` to see where a trace's pages and time go, or with :class:`Machine` to
+drive single objects in a test.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import EmulatorError, KernelBug, NetemuError, UsageError
+
+if TYPE_CHECKING:
+    from .machine import Machine, NetDevice, Page, PagePool, PoolStatistics, SkBuff
+    from .net.plugin import Driver, Nic
+    from .pcap import CaptureError
+    from .replayer import ReplayResult, replay
+
+_HOMES = {
+    "CaptureError": "pcap",
+    "Driver": "net.plugin",
+    "Machine": "machine",
+    "NetDevice": "machine",
+    "Nic": "net.plugin",
+    "Page": "machine",
+    "PagePool": "machine",
+    "PoolStatistics": "machine",
+    "ReplayResult": "replayer",
+    "SkBuff": "machine",
+    "replay": "replayer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import netemu`` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'netemu' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
+__all__ = [
+    "CaptureError",
+    "Driver",
+    "EmulatorError",
+    "KernelBug",
+    "Machine",
+    "NetDevice",
+    "NetemuError",
+    "Nic",
+    "Page",
+    "PagePool",
+    "PoolStatistics",
+    "ReplayResult",
+    "SkBuff",
+    "UsageError",
+    "replay",
+]

@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,9 +47,9 @@ def _package_root() -> Path:
 def _compiled_sources() -> list[Path]:
     """Every source file whose text can change what is compiled."""
     root = _package_root()
-    from netemu import drivers
-
-    folders = [root / room for room in _COMPILED_ROOMS] + [Path(p) for p in drivers.__path__]
+    found = find_spec("netemu.drivers")
+    plugins = found.submodule_search_locations if found else None
+    folders = [root / room for room in _COMPILED_ROOMS] + [Path(p) for p in plugins or ()]
     return sorted(f for folder in folders for f in folder.rglob("*.py"))
 
 

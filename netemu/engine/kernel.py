@@ -12,6 +12,7 @@ Nothing is parsed or compiled before the first call, and a warm start loads only
 from __future__ import annotations
 
 import ast
+import dis
 import inspect
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -63,6 +64,7 @@ class KernelFunction:
         self.__wrapped__ = function
         self._interpreted: Callable[..., Any] | None = None
         self._compiled: Any = None
+        self._compiling = False
         self._call: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
@@ -106,6 +108,9 @@ class KernelFunction:
         """The dispatcher, from the disk cache if this is an entry point, else compiled with all it calls."""
         if self._compiled is not None:
             return self._compiled
+        if self._compiling:
+            raise TypeError(f"{self.name} calls itself through others: break the circle with indirect()")
+        self._compiling = True
         from numba import types
 
         from . import native
@@ -119,7 +124,8 @@ class KernelFunction:
             no_cpython_wrapper=not self.entry,
             no_cfunc_wrapper=not self.entry,
         )
-        arguments = (native.kernel_type(), *[types.int64] * (body.__code__.co_argcount - 1))
+        parameters = body.__code__.co_varnames[: body.__code__.co_argcount]
+        arguments = tuple(native.kernel_type() if name == "k" else types.int64 for name in parameters)
         if not (self.entry and jit.load_cached(made, arguments)):
             for name in _referenced(body.__code__):
                 value = scope.get(name)
@@ -201,7 +207,10 @@ def inlined(function: F) -> F:
 
 
 def _referenced(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+    """Names of the globals that a body uses."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "LOAD_GLOBAL":
+            yield instruction.argval
 
 
 # -- weaving the accounting into a body ------------------------------------------------------------------------

@@ -139,6 +139,8 @@ class Kernel:
     """The state of one emulated machine.  ``k.pages[pfn].refcount`` works alike compiled and interpreted.
 
     ``arrays`` holds each table as a numpy array, for bulk set-up and for reports; it owns the memory.
+    ``sizes`` counts the rows in use of tables that grow, ``callables`` what :func:`~netemu.engine.kernel.indirect`
+    calls when interpreting.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -152,6 +154,7 @@ class Kernel:
         self._address = self._directory.ctypes.data
         self._private: dict[tuple[int, int], tuple[npt.NDArray[Any], Rows]] = {}
         self.callables: list[Any] = []
+        self.sizes: dict[str, int] = {}
 
     def _adopt(self, spec: TableSpec, array: npt.NDArray[Any]) -> None:
         self.arrays[spec.name] = array

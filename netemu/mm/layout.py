@@ -102,6 +102,7 @@ table(
         ("cpus", "i4"),
         ("zones", "i4"),  # one per memory node
         ("pages", "i4"),
+        ("devices", "i4"),
         ("skbs", "i4"),  # rows for sk_buffs, shared infos and small objects each
     ],
 )

@@ -692,3 +692,9 @@ def drain_pages_zone(k: Kernel, cpu: int, zone: int) -> None:
     count = k.pcp[pcp_row(k, cpu, zone)].count
     if count > 0:
         free_pcppages_bulk(k, cpu, zone, count, 0)
+
+
+@kernel_function(traced=False, entry=True)
+def drop_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """:func:`put_page` for callers outside the kernel."""
+    put_page(k, cpu, pfn)

@@ -28,6 +28,7 @@ from .pool_layout import (
     PP_FLAG_DMA_SYNC_DEV,
     PP_FLAG_PAGE_FRAG,
 )
+from .recycle import REFUSED
 from .ptr_ring import ring_consume, ring_empty, ring_produce
 
 EINVAL = -22
@@ -330,7 +331,7 @@ def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, di
     """Recycle into the cache if allowed.  Returns the page if it is left for the ring, else NONE."""
     page = k.pages[pfn]
     refused = k.era[0].pool_pfmemalloc != 0 and page_is_pfmemalloc(k, pfn)
-    if page.refcount == 1 and not refused:
+    if page.refcount == 1 and not refused and page.where != REFUSED:
         if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
             page_pool_dma_sync_for_device(k, cpu, pool, sync)
         if direct_is_allowed(k, cpu, pool, direct) and page_pool_recycle_in_cache(k, pool, pfn):

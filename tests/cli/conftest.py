@@ -16,7 +16,7 @@ from tests.cli.stand_in import Engine, Warm
 
 Run = Callable[..., Result]
 
-collect_ignore = [] if find_spec("netemu.engine.warm") else ["test_whole_runs.py"]
+collect_ignore = [] if find_spec("netemu.warm") else ["test_whole_runs.py"]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 def warm(monkeypatch: pytest.MonkeyPatch) -> Warm:
     stand_in = Warm(warm=True)
     monkeypatch.setattr(netemu.engine, "warm", stand_in, raising=False)
-    monkeypatch.setitem(sys.modules, "netemu.engine.warm", stand_in)
+    monkeypatch.setitem(sys.modules, "netemu.warm", stand_in)
     return stand_in
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the engine: ``netemu.replay`` and ``netemu.engine.warm`` without anything behind them."""
+"""A stand-in for the engine: ``netemu.replay`` and ``netemu.warm`` without anything behind them."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Engine:
 
 
 class Warm(ModuleType):
-    """``netemu.engine.warm`` of an engine that compiles in no time."""
+    """``netemu.warm`` of an engine that compiles in no time."""
 
     def __init__(self, *, warm: bool) -> None:
-        super().__init__("netemu.engine.warm")
+        super().__init__("netemu.warm")
         self.warm = warm
         self.reports_progress: bool | None = None
 
@@ -69,7 +69,7 @@ def install(engine: Engine, warm: Warm) -> None:
     """Put the stand-ins in place for the rest of this process."""
     vars(netemu)["replay"] = engine.replay
     vars(netemu.engine)["warm"] = warm
-    sys.modules["netemu.engine.warm"] = warm
+    sys.modules["netemu.warm"] = warm
 
 
 if __name__ == "__main__":  # a netemu command in a process of its own, whose replay only a signal ends

@@ -1,0 +1,183 @@
+"""mlx5e: the NVIDIA ConnectX Ethernet driver, 100 Gbit/s, legacy and striding receive queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from netemu.net.page_pool import page_pool_destroy
+from netemu.net.plugin import Driver, Nic, page_column, path_name
+from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_PAGE_FRAG
+
+from . import rx, tx
+from .close import close_rq
+from .layout import (
+    CACHE,
+    CACHE_SIZE,
+    ETH_OVERHEAD,
+    FRAG,
+    LOG_SQ_SIZE,
+    MPWQE,
+    MPWQE_PAGE,
+    PAGE_SIZE,
+    PAGES_PER_MPWQE,
+    RQ,
+    SQ_STOP_ROOM,
+    TX_CQ_POLL_BUDGET,
+    Geometry,
+    geometry,
+)
+
+_RQ_COUNTERS = (
+    "cache_reuse",
+    "cache_full",
+    "cache_empty",
+    "cache_busy",
+    "cache_waive",
+    "buff_alloc_err",
+    "oversize_pkts_sw_drop",
+    "mpwqe_filler_cqes",
+    "mpwqe_filler_strides",
+)
+
+
+class Mlx5(Driver):
+    """``rq``: striding (the default on hardware that has it) or legacy.  ``page_per_packet``: full-page buffers, as under XDP."""
+
+    name = "mlx5"
+    link_gbps = 100.0
+    max_mtu = 9978
+    max_queues = 64
+    tx_cq_budget = TX_CQ_POLL_BUDGET
+    options = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
+
+    poll = path_name("mlx5e_napi_poll")
+    poll_tx = path_name("mlx5e_poll_tx_cq")
+    poll_rx = path_name("mlx5e_poll_rx_cq")
+    refill = path_name("mlx5e_post_rx_wqes")
+
+    hw_receive = rx.hw_receive
+    rx_poll_one = rx.rx_poll_one
+    rx_refill = rx.rx_refill
+    xmit = tx.xmit
+    tx_poll_one = tx.tx_poll_one
+
+    def largest_frame(self, mtu: int) -> int:
+        return mtu + ETH_OVERHEAD
+
+    def geometry(self, nic: Nic) -> Geometry:
+        """Buffers of each receive queue of this device."""
+        return geometry(
+            nic.mtu, xdp=nic.options["page_per_packet"] == "yes", striding=nic.options["rq"] == "striding"
+        )
+
+    def open(self, nic: Nic) -> None:
+        g = self.geometry(nic)
+        striding = nic.options["rq"] == "striding"
+        frags = max(len(g.frag_sizes), 1)
+        queues = nic.queues
+        rqs = nic.add_private(RQ, queues)
+        frag_rows = nic.add_private(FRAG, 1 if striding else queues * g.wqes * frags)
+        nic.add_private(CACHE, queues * CACHE_SIZE)
+        nic.add_private(MPWQE, queues * g.wqes if striding else 1)
+        nic.add_private(MPWQE_PAGE, queues * g.wqes * PAGES_PER_MPWQE if striding else 1)
+        rqs["striding"] = striding
+        rqs["linear"] = g.linear
+        rqs["wqes"] = g.wqes
+        rqs["bulk"] = g.bulk
+        rqs["frags"] = frags
+        rqs["headroom"] = g.headroom
+        rqs["stride_log"] = g.stride_log
+        rqs["strides"] = g.strides
+        for i, (size, stride) in enumerate(zip(g.frag_sizes, g.frag_strides, strict=True)):
+            rqs["frag_size"][:, i] = size
+            rqs["frag_stride"][:, i] = stride
+        if not striding:
+            _partition(frag_rows, g, queues)
+        for index in range(queues):
+            nic.add_completion_ring(index, g.wqes * max(g.strides, 1) + g.wqes)
+            nic.add_tx_ring(index, 1 << LOG_SQ_SIZE, (1 << LOG_SQ_SIZE) - SQ_STOP_ROOM)
+            nic.create_page_pool(index, size=g.pool_size, nid=nic.k.cpu[nic.cpu(index)].numa_node, **self._pool(nic))
+
+    @staticmethod
+    def _pool(nic: Nic) -> dict[str, int]:
+        """Until v6.4 the driver maps its pages itself and the pool's flags are 0."""
+        if nic.k.era[0].mlx5_rx_cache == 0:
+            return {}
+        flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV
+        if nic.k.era[0].pool_frag == 1:
+            flags |= PP_FLAG_PAGE_FRAG
+        return {"flags": flags, "max_len": PAGE_SIZE}
+
+    def stop(self, nic: Nic) -> None:
+        for index in range(nic.queues):
+            close_rq(nic.k, nic.cpu(index), nic.rxq(index), 0)
+            page_pool_destroy(nic.k, nic.cpu(index), nic.k.rxq[nic.rxq(index)].pool)
+
+    def statistics(self, nic: Nic) -> dict[str, int]:
+        rqs = nic.private(RQ)
+        sums: dict[str, int] = {}
+        k = nic.k
+        for i in range(nic.queues):
+            rxq, txq = k.rxq[nic.rxq(i)], k.txq[nic.txq(i)]
+            napi = k.napi[nic.rxq(i)]
+            own = {"packets": rxq.packets, "bytes": rxq.bytes}
+            own |= {name: int(rqs[name][i]) for name in _RQ_COUNTERS if not self._is_gone(nic, name)}
+            for name, value in own.items():
+                sums[f"rx_{name}"] = sums.get(f"rx_{name}", 0) + value
+                sums[f"rx{i}_{name}"] = value
+            tx_own = {"packets": txq.packets, "bytes": txq.bytes, "stopped": txq.stopped, "cqes": txq.cqes}
+            for name, value in tx_own.items():
+                sums[f"tx_{name}"] = sums.get(f"tx_{name}", 0) + value
+                sums[f"tx{i}_{name}"] = value
+            for name, value in {"events": napi.events, "poll": napi.polls, "arm": napi.arms}.items():
+                sums[f"ch_{name}"] = sums.get(f"ch_{name}", 0) + value
+                sums[f"ch{i}_{name}"] = value
+        sums["rx_out_of_buffer"] = sum(k.rxq[nic.rxq(i)].out_of_buffer for i in range(nic.queues))
+        return sums
+
+    @staticmethod
+    def _is_gone(nic: Nic, name: str) -> bool:
+        return name.startswith("cache_") and nic.k.era[0].mlx5_rx_cache != 0
+
+    def pages_held(self, nic: Nic) -> Iterator[int]:
+        rqs = nic.private(RQ)
+        held: set[int] = set(page_column(nic.private(FRAG)))
+        cache = nic.private(CACHE)["page"].reshape(nic.queues, CACHE_SIZE)
+        for i, rq in enumerate(rqs):
+            at = int(rq["cache_head"])
+            while at != rq["cache_tail"]:
+                held.add(int(cache[i, at]))
+                at = (at + 1) % CACHE_SIZE
+            if rq["striding"]:
+                pages = nic.private(MPWQE_PAGE)["page"].reshape(nic.queues, -1, PAGES_PER_MPWQE)
+                for wqe in range(int(rq["ci"]), int(rq["pi"])):
+                    held.update(int(p) for p in pages[i, wqe % int(rq["wqes"])])
+                filled = int(rq["filling"])
+                held.update(int(p) for p in pages[i, int(rq["pi"]) % int(rq["wqes"]), :filled])
+        yield from held
+
+
+def _partition(rows: np.ndarray, g: Geometry, queues: int) -> None:
+    """Cut pages into fragments, WQE after WQE (mlx5e_init_frags_partition): a page is left when the next does not fit."""
+    per_queue = g.wqes * len(g.frag_sizes)
+    for queue in range(queues):
+        first = queue * per_queue
+        offset = 0
+        for i in range(per_queue):
+            row = queue * per_queue + i
+            stride = g.frag_strides[i % len(g.frag_strides)]
+            if offset + stride > PAGE_SIZE:
+                rows["last_in_page"][row - 1] = 1
+                first, offset = row, 0
+            rows["first"][row] = first
+            rows["offset"][row] = offset
+            offset += stride
+        rows["last_in_page"][(queue + 1) * per_queue - 1] = 1
+
+
+DRIVER = Mlx5()
+"""The driver as netemu's plug-in loader finds it."""
+
+__all__ = ["DRIVER", "Mlx5", "geometry"]

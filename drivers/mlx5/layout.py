@@ -1,0 +1,169 @@
+"""State of an mlx5 device: receive queues, their buffers, the RX page cache; and buffer geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netemu.engine.era import switch
+from netemu.engine.layout import private_table
+from netemu.mm.layout import PAGE_SIZE
+from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
+
+LOG_RQ_SIZE = 10
+"""Receive queue size in frames of one MTU: 1024."""
+LOG_SQ_SIZE = 10
+SQ_STOP_ROOM = 31
+"""Free WQEBBs below which the send queue stops."""
+TX_CQ_POLL_BUDGET = 128
+ETH_OVERHEAD = 22
+"""Ethernet header, one VLAN tag and FCS: hardware MTU = MTU + 22."""
+ETH_FCS_LEN = 4
+RX_MAX_HEAD = 256
+"""Bytes copied to the linear part of a non-linear skb."""
+MAX_RX_FRAGS = 4
+DEF_FRAG_SIZE = 2048
+XDP_PACKET_HEADROOM = 256
+LOG_MPWQE_SIZE = 18
+"""A multi-packet work queue entry spans 256 KiB."""
+PAGES_PER_MPWQE = 64
+MIN_LOG_MPWQES = 2
+MIN_LOG_STRIDE = 6
+CACHE_SIZE = 256
+"""Slots of the RX page cache; one stays empty."""
+PAGE_BIAS = 64
+"""Fragments that a page is split into up front (v6.4)."""
+
+RQ = private_table(
+    "mlx5e_rq",
+    0,
+    [
+        ("striding", "i4"),
+        ("linear", "i4"),
+        ("wqes", "i4"),  # a power of two
+        ("bulk", "i4"),  # WQEs posted together
+        ("frags", "i4"),  # per WQE
+        ("headroom", "i4"),
+        ("pi", "i8"),  # WQEs posted
+        ("hw", "i8"),  # WQEs that the NIC has started to use
+        ("ci", "i8"),  # WQEs that the driver is done with
+        ("filling", "i4"),  # fragments or pages of the WQE being filled that have memory
+        ("stride_log", "i4"),
+        ("strides", "i4"),  # per multi-packet WQE
+        ("hw_stride", "i4"),  # next stride of the WQE in use
+        ("cache_head", "i4"),
+        ("cache_tail", "i4"),
+        ("frag_size", "i4", MAX_RX_FRAGS),
+        ("frag_stride", "i4", MAX_RX_FRAGS),
+        ("cache_reuse", "i8"),
+        ("cache_full", "i8"),
+        ("cache_empty", "i8"),
+        ("cache_busy", "i8"),
+        ("cache_waive", "i8"),
+        ("buff_alloc_err", "i8"),
+        ("oversize_pkts_sw_drop", "i8"),
+        ("mpwqe_filler_cqes", "i8"),
+        ("mpwqe_filler_strides", "i8"),
+    ],
+)
+FRAG = private_table(
+    "mlx5e_wqe_frag_info",
+    1,
+    [
+        ("page", "i4"),  # + 1, kept in the first fragment of each page
+        ("first", "i4"),  # row of that first fragment
+        ("offset", "i4"),
+        ("last_in_page", "i4"),
+        ("used", "i4"),  # fragments of the page given to skbs (v6.4)
+    ],
+)
+CACHE = private_table("mlx5e_page_cache", 2, [("page", "i4")])
+MPWQE = private_table("mlx5e_mpw_info", 3, [("consumed", "i4")])
+MPWQE_PAGE = private_table("mlx5e_mpw_page", 4, [("page", "i4"), ("used", "i4")])
+
+switch(
+    "mlx5_rx_cache",
+    "fifo256 none",
+    "the driver's own FIFO of 256 receive pages above the pool, blocked by its oldest page (removed in v6.4)",
+)
+switch(
+    "mlx5_page_drop",
+    "put_page release_page",
+    "a page that is not recycled: unmapped and dropped behind the pool's back, or with the pool's books kept (v5.3)",
+)
+switch("mlx5_skb_build", "build_skb napi_build_skb", "where the sk_buff struct comes from: the slab, or the napi cache (v6.3)")
+
+
+def data_align(size: int) -> int:
+    """Round up to cache lines."""
+    return (size + 63) & ~63
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Buffers of a receive queue for an MTU (en/params.c and en_main.c, v5.0)."""
+
+    hw_mtu: int
+    headroom: int
+    linear: bool
+    pool_size: int
+    wqes: int
+    bulk: int
+    frag_sizes: tuple[int, ...]
+    frag_strides: tuple[int, ...]
+    stride_log: int
+    strides: int
+
+
+def linear_frag_size(mtu: int, xdp: bool) -> int:
+    """Bytes that a whole frame needs in one buffer: headroom, data, shared info; a full page under XDP."""
+    headroom = XDP_PACKET_HEADROOM if xdp else NET_SKB_PAD
+    size = data_align(headroom + mtu + ETH_OVERHEAD) + SHARED_INFO_SIZE
+    return max(size, PAGE_SIZE) if xdp else size
+
+
+def ceil_log2(n: int) -> int:
+    """Smallest power that is not below ``n``."""
+    return (n - 1).bit_length()
+
+
+def geometry(mtu: int, *, xdp: bool = False, striding: bool = False) -> Geometry:
+    """Buffer geometry of one receive queue."""
+    hw_mtu = mtu + ETH_OVERHEAD
+    headroom = XDP_PACKET_HEADROOM if xdp else NET_SKB_PAD
+    size = linear_frag_size(mtu, xdp)
+    linear = size <= PAGE_SIZE
+    if striding:
+        per_wqe = LOG_MPWQE_SIZE - ceil_log2(size)
+        log_wqes = max(LOG_RQ_SIZE - per_wqe, MIN_LOG_MPWQES)
+        stride_log = ceil_log2(size) if linear else MIN_LOG_STRIDE
+        return Geometry(
+            hw_mtu,
+            headroom if linear else 0,
+            linear,
+            PAGES_PER_MPWQE << log_wqes,
+            1 << log_wqes,
+            1,
+            (),
+            (),
+            stride_log,
+            1 << (LOG_MPWQE_SIZE - stride_log),
+        )
+    if linear:
+        stride = 1 << ceil_log2(size)
+        sizes: list[int] = [hw_mtu]
+        strides = [stride]
+        bulk = PAGE_SIZE // stride
+    else:
+        headroom = 0
+        most = DEF_FRAG_SIZE if hw_mtu <= PAGE_SIZE + (MAX_RX_FRAGS - 1) * DEF_FRAG_SIZE else PAGE_SIZE
+        sizes, strides = [], []
+        left = hw_mtu
+        while left > 0:
+            part = left if len(sizes) == MAX_RX_FRAGS - 1 else min(left, most)
+            sizes.append(part)
+            strides.append(1 << ceil_log2(part))
+            left -= part
+        bulk = 1 + len(sizes) % 2
+    return Geometry(
+        hw_mtu, headroom, linear, 1 << LOG_RQ_SIZE, 1 << LOG_RQ_SIZE, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0
+    )

@@ -1,0 +1,432 @@
+"""mlx5 receive: the NIC's side of both queue kinds, refilling, and one completion at a time.
+
+Legacy: one WQE per frame, its fragments cut from shared pages.  Striding: WQEs of 64 pages into which the NIC
+writes frame after frame.  Source: en_rx.c, v4.19 to v6.12.
+"""
+
+from __future__ import annotations
+
+from netemu.engine.kernel import cost_point, inlined, kernel_function
+from netemu.engine.layout import Kernel
+from netemu.engine.path import charge
+from netemu.mm.layout import NONE
+from netemu.mm.page_alloc import page_ref_add
+from netemu.net.contents import address_of_page, memory_copy, skb_head_address
+from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
+from netemu.net.dma import dma_sync_single_range_for_cpu
+from netemu.net.driver import arriving_length, count_received, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.skb_layout import SHARED_INFO_SIZE
+from netemu.net.skbuff import (
+    build_skb,
+    napi_alloc_skb,
+    napi_build_skb,
+    skb_add_rx_frag,
+    skb_data_align,
+    skb_mark_for_recycle,
+    skb_put,
+    skb_reserve,
+)
+from netemu.net.stack import napi_gro_receive
+
+from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGE_SIZE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
+from .pages import mlx5e_page_alloc_mapped, page_done
+
+RX_PACKET_TOUCH = cost_point("rx_packet_data_touch")  # the first look at a packet's bytes
+
+# -- the NIC -------------------------------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False, entry=True)
+def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
+    """The NIC takes the arriving frame into the next WQE (legacy) or the next strides (striding)."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    length = arriving_length(k)
+    if r.hw == r.pi:
+        return NO_DESCRIPTOR
+    if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu:
+        return OVERSIZE
+    if r.striding:
+        hw_receive_striding(k, rxq, length)
+    else:
+        hw_receive_legacy(k, rxq, length)
+    return RECEIVED
+
+
+@inlined
+def hw_receive_legacy(k: Kernel, rxq: int, length: int) -> None:
+    """Scatter the frame over the fragments of one WQE."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    wqe = r.hw & (r.wqes - 1)
+    row = (q.index * r.wqes + wqe) * r.frags
+    done = 0
+    part = 0
+    while done < length:
+        f = FRAG(k, q.dev, row + part)
+        here = min(length - done, r.frag_size[part])
+        page = FRAG(k, q.dev, f.first).page - 1
+        dma_frame(k, address_of_page(page) + f.offset + r.headroom, done, here)
+        done += here
+        part += 1
+    post_completion(k, rxq, wqe, 0, length, 0)
+    r.hw += 1
+
+
+@inlined
+def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
+    """Write the frame into consecutive strides; a frame that does not fit in the rest of a WQE starts the next."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    need = (r.headroom + length + (1 << r.stride_log) - 1) >> r.stride_log
+    wqe = r.hw & (r.wqes - 1)
+    left = r.strides - r.hw_stride
+    if need > left:
+        post_completion(k, rxq, wqe, r.hw_stride, -left, left)
+        r.hw += 1
+        r.hw_stride = 0
+        wqe = r.hw & (r.wqes - 1)
+    start = r.hw_stride << r.stride_log
+    base = (q.index * r.wqes + wqe) * PAGES_PER_MPWQE
+    done = 0
+    while done < length:
+        at = start + r.headroom + done
+        here = min(length - done, PAGE_SIZE - at % PAGE_SIZE)
+        page = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE).page
+        dma_frame(k, address_of_page(page) + at % PAGE_SIZE, done, here)
+        done += here
+    post_completion(k, rxq, wqe, r.hw_stride, length, need)
+    r.hw_stride += need
+    if r.hw_stride == r.strides:
+        r.hw += 1
+        r.hw_stride = 0
+
+
+# -- refill ----------------------------------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False, entry=True)
+def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
+    """Give memory to one more fragment (legacy) or page (striding) of the WQE being filled."""
+    q = k.rxq[rxq]
+    if RQ(k, q.dev, q.index).striding:
+        return refill_striding(k, cpu, rxq)
+    return refill_legacy(k, cpu, rxq)
+
+
+@kernel_function(name="mlx5e_alloc_rx_wqe")
+def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
+    """Memory for one fragment: a page of its own, or the rest of the page before it."""
+    q = k.rxq[rxq]
+    f = FRAG(k, q.dev, row)
+    if f.offset == 0:
+        if f.page != 0:  # v6.4: the page of the packet before is released only now
+            page_done(k, cpu, rxq, f.page - 1, f.used)
+            f.page = 0
+        pfn = mlx5e_page_alloc_mapped(k, cpu, rxq)
+        if pfn == NONE:
+            return False
+        f.page = pfn + 1
+        f.used = 0
+    return True
+
+
+@inlined
+def refill_legacy(k: Kernel, cpu: int, rxq: int) -> int:
+    """Post WQEs in bulk: only when a whole bulk is missing, and none of it when memory runs out."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    if r.filling == 0 and r.wqes - (r.pi - r.ci) < r.bulk:
+        return 0
+    at = r.pi * r.frags + r.filling
+    row = q.index * r.wqes * r.frags + at % (r.wqes * r.frags)
+    if not alloc_rx_wqe(k, cpu, rxq, row):
+        r.buff_alloc_err += 1
+        unfill_legacy(k, cpu, rxq)
+        return -1
+    r.filling += 1
+    if r.filling == r.bulk * r.frags:
+        r.filling = 0
+        r.pi += r.bulk
+        ring_rx_doorbell(k, cpu, rxq)
+    return 1
+
+
+@kernel_function(traced=False)
+def unfill_legacy(k: Kernel, cpu: int, rxq: int) -> None:
+    """Memory ran out in mid-bulk: release what this bulk got so far."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    for filled in range(r.filling):
+        at = (r.pi * r.frags + filled) % (r.wqes * r.frags)
+        release_frag(k, cpu, rxq, q.index * r.wqes * r.frags + at)
+    r.filling = 0
+
+
+@inlined
+def refill_striding(k: Kernel, cpu: int, rxq: int) -> int:
+    """Post one multi-packet WQE, a page at a time; the UMR that maps it is part of the cost of the last page."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    if r.filling == 0 and r.pi - r.ci == r.wqes:
+        return 0
+    wqe = q.index * r.wqes + (r.pi & (r.wqes - 1))
+    pfn = mlx5e_page_alloc_mapped(k, cpu, rxq)
+    if pfn == NONE:
+        r.buff_alloc_err += 1
+        for filled in range(r.filling):
+            m = MPWQE_PAGE(k, q.dev, wqe * PAGES_PER_MPWQE + filled)
+            page_done(k, cpu, rxq, m.page, 0)
+        r.filling = 0
+        return -1
+    m = MPWQE_PAGE(k, q.dev, wqe * PAGES_PER_MPWQE + r.filling)
+    m.page = pfn
+    m.used = 0
+    r.filling += 1
+    if r.filling < PAGES_PER_MPWQE:
+        return 1
+    r.filling = 0
+    MPWQE(k, q.dev, wqe).consumed = 0
+    r.pi += 1
+    charge(k, cpu, UMR_POST)
+    ring_rx_doorbell(k, cpu, rxq)
+    return 0
+
+
+UMR_POST = cost_point("umr_post")
+
+# -- one completion ----------------------------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False, entry=True)
+def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
+    """Process the oldest completion of the queue."""
+    q = k.rxq[rxq]
+    row = q.cq_base + (q.cq_head & q.cq_mask)
+    q.cq_head += 1
+    if RQ(k, q.dev, q.index).striding:
+        handle_rx_cqe_mpwrq(k, cpu, rxq, row)
+    else:
+        handle_rx_cqe(k, cpu, rxq, row)
+    return 1
+
+
+@inlined
+def build_driver_skb(k: Kernel, cpu: int, page: int, offset: int, size: int) -> int:
+    """build_skb or its NAPI form, by era."""
+    if k.era[0].mlx5_skb_build == 0:
+        return build_skb(k, cpu, page, offset, size)
+    return napi_build_skb(k, cpu, page, offset, size)
+
+
+@kernel_function(name="mlx5e_build_linear_skb")
+def build_linear_skb(k: Kernel, cpu: int, rxq: int, page: int, offset: int, length: int) -> int:
+    """An skb over the frame where it lies: headroom, data, shared info."""
+    headroom = RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).headroom
+    skb = build_driver_skb(k, cpu, page, offset, skb_data_align(headroom + length) + SHARED_INFO_SIZE)
+    if skb == NONE:
+        RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).buff_alloc_err += 1
+        return NONE
+    skb_reserve(k, skb, headroom)
+    skb_put(k, skb, length)
+    charge(k, cpu, RX_PACKET_TOUCH)
+    return skb
+
+
+@inlined
+def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
+    """The skb holds the page too: with a page reference, or (v6.4) with one of the pool's fragments."""
+    if k.era[0].mlx5_rx_cache == 0:
+        page_ref_add(k, page, 1)
+    else:
+        skb_mark_for_recycle(k, cpu, skb)
+
+
+@inlined
+def deliver(k: Kernel, cpu: int, rxq: int, skb: int, row: int, length: int) -> None:
+    """Complete the skb and hand it to the stack."""
+    q = k.rxq[rxq]
+    r = k.skb[skb]
+    r.dev = q.dev
+    r.queue = q.index
+    r.packet = k.cqe[row].packet
+    count_received(k, rxq, length)
+    napi_gro_receive(k, cpu, skb)
+
+
+@kernel_function(name="mlx5e_skb_from_cqe_linear")
+def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
+    """Legacy, one fragment per frame."""
+    q = k.rxq[rxq]
+    f = FRAG(k, q.dev, row)
+    first = FRAG(k, q.dev, f.first)
+    page = first.page - 1
+    dma_sync_single_range_for_cpu(k, cpu, length)
+    skb = build_linear_skb(k, cpu, rxq, page, f.offset, length)
+    if skb != NONE:
+        first.used += 1
+        share_page(k, cpu, skb, page)
+    return skb
+
+
+@kernel_function(name="mlx5e_skb_from_cqe_nonlinear")
+def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
+    """Legacy, several fragments per frame: the head of the frame is copied, the rest stays where it is."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    skb = napi_alloc_skb(k, cpu, RX_MAX_HEAD)
+    if skb == NONE:
+        r.buff_alloc_err += 1
+        return NONE
+    head = min(RX_MAX_HEAD, length)
+    left = length
+    part = 0
+    while left > 0:
+        f = FRAG(k, q.dev, row + part)
+        first = FRAG(k, q.dev, f.first)
+        page = first.page - 1
+        here = min(left, r.frag_size[part])
+        skip = head if part == 0 else 0
+        if part == 0:
+            dma_sync_single_range_for_cpu(k, cpu, here)
+            copy_head(k, skb, address_of_page(page) + f.offset, head)
+        if here > skip:
+            first.used += 1
+            share_page(k, cpu, skb, page)
+            skb_add_rx_frag(k, cpu, skb, page, f.offset + skip, here - skip, r.frag_stride[part])
+        left -= here
+        part += 1
+    return skb
+
+
+@inlined
+def copy_head(k: Kernel, skb: int, origin: int, count: int) -> None:
+    """Copy the start of a frame to the skb's linear part."""
+    if k.run[0].keep_contents:
+        memory_copy(k, skb_head_address(k, skb) + k.skb[skb].data, origin, count)
+    skb_put(k, skb, count)
+
+
+@kernel_function
+def mlx5e_free_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> None:
+    """The driver is done with a WQE: release the pages that end in it."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    if k.era[0].mlx5_rx_cache != 0:
+        return  # v6.4: deferred to the refill of the same slot
+    for part in range(r.frags):
+        release_frag(k, cpu, rxq, row + part)
+
+
+@inlined
+def release_frag(k: Kernel, cpu: int, rxq: int, row: int) -> None:
+    """Release a fragment's page if this is the last fragment on it."""
+    q = k.rxq[rxq]
+    f = FRAG(k, q.dev, row)
+    if f.last_in_page:
+        first = FRAG(k, q.dev, f.first)
+        page_done(k, cpu, rxq, first.page - 1, first.used)
+        first.page = 0
+
+
+@kernel_function(name="mlx5e_handle_rx_cqe")
+def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
+    """One frame of a legacy queue."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    length = k.cqe[cqe].length
+    row = (q.index * r.wqes + k.cqe[cqe].buffer) * r.frags
+    if r.linear:
+        skb = skb_from_cqe_linear(k, cpu, rxq, row, length)
+    else:
+        skb = skb_from_cqe_nonlinear(k, cpu, rxq, row, length)
+    if skb == NONE:
+        k.run[0].dropped_no_skb += 1
+    else:
+        deliver(k, cpu, rxq, skb, cqe, length)
+    mlx5e_free_rx_wqe(k, cpu, rxq, row)
+    r.ci += 1
+
+
+@kernel_function(name="mlx5e_skb_from_cqe_mpwrq_linear")
+def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: int, length: int) -> int:
+    """Striding, whole frame in one stride."""
+    q = k.rxq[rxq]
+    m = MPWQE_PAGE(k, q.dev, page_row)
+    dma_sync_single_range_for_cpu(k, cpu, length)
+    skb = build_linear_skb(k, cpu, rxq, m.page, offset, length)
+    if skb != NONE:
+        m.used += 1
+        share_page(k, cpu, skb, m.page)
+    return skb
+
+
+@kernel_function(name="mlx5e_skb_from_cqe_mpwrq_nonlinear")
+def skb_from_mpwrq_nonlinear(k: Kernel, cpu: int, rxq: int, base: int, offset: int, length: int) -> int:
+    """Striding, frame over several small strides and perhaps pages."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    skb = napi_alloc_skb(k, cpu, RX_MAX_HEAD)
+    if skb == NONE:
+        r.buff_alloc_err += 1
+        return NONE
+    head = min(RX_MAX_HEAD, length)
+    page = MPWQE_PAGE(k, q.dev, base + offset // PAGE_SIZE).page
+    dma_sync_single_range_for_cpu(k, cpu, head)
+    at = offset
+    left = head
+    while left > 0:  # the head may end on the next page
+        here = min(left, PAGE_SIZE - at % PAGE_SIZE)
+        page = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE).page
+        copy_head(k, skb, address_of_page(page) + at % PAGE_SIZE, here)
+        at += here
+        left -= here
+    left = length - head
+    while left > 0:
+        here = min(left, PAGE_SIZE - at % PAGE_SIZE)
+        m = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE)
+        m.used += 1
+        share_page(k, cpu, skb, m.page)
+        stride = 1 << r.stride_log
+        skb_add_rx_frag(k, cpu, skb, m.page, at % PAGE_SIZE, here, (here + stride - 1) // stride * stride)
+        at += here
+        left -= here
+    return skb
+
+
+@kernel_function(name="mlx5e_free_rx_mpwqe")
+def free_rx_mpwqe(k: Kernel, cpu: int, rxq: int, wqe: int) -> None:
+    """Every stride of a WQE is consumed: release its 64 pages."""
+    q = k.rxq[rxq]
+    for i in range(PAGES_PER_MPWQE):
+        m = MPWQE_PAGE(k, q.dev, wqe * PAGES_PER_MPWQE + i)
+        page_done(k, cpu, rxq, m.page, m.used)
+
+
+@kernel_function(name="mlx5e_handle_rx_cqe_mpwrq")
+def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
+    """One frame, or one filler, of a striding queue."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    e = k.cqe[cqe]
+    wqe = q.index * r.wqes + e.buffer
+    if e.length < 0:
+        r.mpwqe_filler_cqes += 1
+        r.mpwqe_filler_strides += e.aux
+    else:
+        offset = e.offset << r.stride_log
+        base = wqe * PAGES_PER_MPWQE
+        if r.linear:
+            row = base + offset // PAGE_SIZE
+            skb = skb_from_mpwrq_linear(k, cpu, rxq, row, offset % PAGE_SIZE, e.length)
+        else:
+            skb = skb_from_mpwrq_nonlinear(k, cpu, rxq, base, offset, e.length)
+        if skb == NONE:
+            k.run[0].dropped_no_skb += 1
+        else:
+            deliver(k, cpu, rxq, skb, cqe, e.length)
+    m = MPWQE(k, q.dev, wqe)
+    m.consumed += e.aux
+    if m.consumed == r.strides:
+        free_rx_mpwqe(k, cpu, rxq, wqe)
+        r.ci += 1

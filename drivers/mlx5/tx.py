@@ -1,0 +1,48 @@
+"""mlx5 transmit: the send queue and its completions.
+
+Source: en_tx.c (mlx5e_xmit, mlx5e_poll_tx_cq), v4.19 to v6.12.
+"""
+
+from __future__ import annotations
+
+from netemu.engine.kernel import cost_point, kernel_function
+from netemu.engine.layout import Kernel
+from netemu.engine.path import charge
+from netemu.net.device_layout import TX_SKB
+from netemu.net.skbuff import napi_consume_skb
+from netemu.net.stack import tx_post
+
+TX_DMA_MAP = cost_point("tx_dma_map")
+TX_DMA_UNMAP = cost_point("tx_dma_unmap")
+TX_CQE = cost_point("tx_cqe")
+
+
+@kernel_function(name="mlx5e_xmit", entry=True)
+def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
+    """Map the skb and post one WQE for it; 1 when the queue is stopped for lack of room."""
+    q = k.txq[txq]
+    if q.tail - q.head >= q.limit:
+        q.stopped += 1
+        return 1
+    r = k.skb[skb]
+    charge(k, cpu, TX_DMA_MAP)
+    for _ in range(k.shinfo[r.shinfo].nr_frags):
+        charge(k, cpu, TX_DMA_MAP)
+    tx_post(k, cpu, txq, skb, TX_SKB, 0, r.len)
+    return 0
+
+
+@kernel_function(traced=False, entry=True)
+def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
+    """Clean the oldest completed WQE: unmap and free its skb."""
+    q = k.txq[txq]
+    t = k.txd[q.base + (q.head & q.mask)]
+    q.head += 1
+    q.cqes += 1
+    d = k.netdev[q.dev]
+    d.tx_packets += 1
+    d.tx_bytes += t.bytes
+    charge(k, cpu, TX_CQE)
+    charge(k, cpu, TX_DMA_UNMAP)
+    napi_consume_skb(k, cpu, t.skb, budget)
+    return 1

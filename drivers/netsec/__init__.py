@@ -1,0 +1,67 @@
+"""netsec: the Socionext Ethernet driver, 1 Gbit/s, one queue pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netemu.mm.layout import PAGE_SIZE
+from netemu.net.page_pool import page_pool_destroy
+from netemu.net.plugin import Driver, Nic, path_name
+from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
+
+from . import rx, tx
+from .layout import DESC, DESC_NUM, RING, RX_BUF_SIZE, RXBUF_HEADROOM, TX_ROOM
+
+
+class Netsec(Driver):
+    """No options, and no ``ethtool -S`` statistics: its pool and the netdev counters tell what happens."""
+
+    name = "netsec"
+    link_gbps = 1.0
+    max_mtu = 1500
+    max_queues = 1
+    tx_cq_budget = DESC_NUM
+
+    poll = path_name("netsec_napi_poll")
+    poll_tx = path_name("netsec_clean_tx_dring")
+    poll_rx = path_name("netsec_process_rx")
+    refill = path_name("netsec_setup_rx_dring")
+
+    hw_receive = rx.hw_receive
+    rx_poll_one = rx.rx_poll_one
+    rx_refill = rx.rx_refill
+    xmit = tx.xmit
+    tx_poll_one = tx.tx_poll_one
+
+    def open(self, nic: Nic) -> None:
+        nic.add_private(RING, 1)
+        nic.add_private(DESC, DESC_NUM)
+        nic.add_completion_ring(0, DESC_NUM)
+        nic.add_tx_ring(0, DESC_NUM, DESC_NUM - TX_ROOM + 1)
+        if nic.k.era[0].netsec_rx == rx.BUFFER_PAGE:
+            nic.create_page_pool(0, size=DESC_NUM, **self._pool(nic))
+
+    @staticmethod
+    def _pool(nic: Nic) -> dict[str, int]:
+        """The pool maps; from v5.5 it syncs too."""
+        if nic.k.era[0].netsec_pool_sync == 0:
+            return {"flags": PP_FLAG_DMA_MAP}
+        flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV
+        return {"flags": flags, "max_len": RX_BUF_SIZE, "offset": RXBUF_HEADROOM}
+
+    def stop(self, nic: Nic) -> None:
+        rx.close_ring(nic.k, nic.cpu(0), nic.rxq(0), 0)
+        if nic.k.era[0].netsec_rx == rx.BUFFER_PAGE:
+            page_pool_destroy(nic.k, nic.cpu(0), nic.k.rxq[nic.rxq(0)].pool)
+
+    def pages_held(self, nic: Nic) -> Iterator[int]:
+        if nic.k.era[0].netsec_rx == rx.BUFFER_SKB:
+            return
+        rows = nic.private(DESC)
+        yield from {int(where) // PAGE_SIZE for where, used in zip(rows["where"], rows["used"], strict=True) if used}
+
+
+DRIVER = Netsec()
+"""The driver as netemu's plug-in loader finds it."""
+
+__all__ = ["DRIVER", "Netsec"]

@@ -1,0 +1,237 @@
+"""netsec receive: a descriptor is handed to the stack only after its replacement is at hand.
+
+Source: netsec.c (netsec_process_rx, netsec_alloc_rx_data), v4.19 to v6.12.
+"""
+
+from __future__ import annotations
+
+from netemu.engine.kernel import cost_point, inlined, kernel_function
+from netemu.engine.layout import Kernel
+from netemu.engine.path import charge
+from netemu.mm.layout import NAPI_FRAGS, NONE, PAGE_SIZE
+from netemu.mm.page_alloc import page_ref_add, put_page
+from netemu.mm.page_frag import page_frag_alloc, page_frag_free
+from netemu.net.contents import skb_head_address
+from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
+from netemu.net.dma import dma_sync_single_range_for_cpu, dma_sync_single_range_for_device
+from netemu.net.driver import arriving_length, count_received, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.page_pool import (
+    EVERYTHING,
+    page_pool_alloc_pages,
+    page_pool_put_page,
+    page_pool_release_page,
+)
+from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_any, unpark_page
+from netemu.net.skb_layout import NET_SKB_PAD
+from netemu.net.skbuff import (
+    build_skb,
+    kfree_skb,
+    netdev_alloc_skb,
+    skb_mark_for_recycle,
+    skb_put,
+    skb_reserve,
+)
+from netemu.net.stack import napi_gro_receive
+
+from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
+
+RX_PACKET_TOUCH = cost_point("netsec_rx_packet_data_touch")
+STREAMING_MAP = cost_point("netsec_rx_dma_map")
+STREAMING_UNMAP = cost_point("netsec_rx_dma_unmap")
+
+BUFFER_SKB = 0
+BUFFER_FRAGMENT = 1
+BUFFER_PAGE = 2
+
+
+@inlined
+def buffer_address(k: Kernel, where: int) -> int:
+    """Where in memory the NIC writes a frame for this buffer."""
+    how = k.era[0].netsec_rx
+    if how == BUFFER_SKB:
+        return skb_head_address(k, where) + k.skb[where].data
+    if how == BUFFER_FRAGMENT:
+        return where + NET_SKB_PAD
+    return where + RXBUF_HEADROOM
+
+
+@kernel_function(traced=False, entry=True)
+def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
+    """The NIC takes the arriving frame into the descriptor at its position."""
+    q = k.rxq[rxq]
+    ring = RING(k, q.dev, 0)
+    d = DESC(k, q.dev, ring.hw)
+    if d.own == 0:
+        return NO_DESCRIPTOR
+    length = arriving_length(k)
+    if length + 4 > k.netdev[q.dev].hw_mtu:
+        return OVERSIZE
+    dma_frame(k, buffer_address(k, d.where), 0, length)
+    post_completion(k, rxq, ring.hw, 0, length, 0)
+    d.own = 0
+    ring.hw = (ring.hw + 1) % DESC_NUM
+    return RECEIVED
+
+
+# -- buffers ---------------------------------------------------------------------------------------------------------
+
+
+@kernel_function
+def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
+    """A receive buffer, mapped: an skb, or the byte address of a fragment or page.  NONE: no memory."""
+    how = k.era[0].netsec_rx
+    q = k.rxq[rxq]
+    if how == BUFFER_SKB:
+        charge(k, cpu, STREAMING_MAP)
+        return netdev_alloc_skb(k, cpu, k.netdev[q.dev].mtu + ETH_HEADER_AND_FCS)
+    if how == BUFFER_FRAGMENT:
+        charge(k, cpu, STREAMING_MAP)
+        return page_frag_alloc(k, cpu, NAPI_FRAGS, FRAG_SIZE)
+    pfn = NONE
+    if k.recycle[0].forced:
+        pfn = unpark_page(k, rxq)
+    if pfn == NONE:
+        pfn = page_pool_alloc_pages(k, cpu, q.pool)
+    if pfn == NONE:
+        return NONE
+    if k.era[0].netsec_pool_sync == 0:
+        dma_sync_single_range_for_device(k, cpu, RX_BUF_SIZE)
+    return pfn * PAGE_SIZE
+
+
+@inlined
+def rx_fill(k: Kernel, dev: int, index: int, where: int) -> None:
+    """Give a descriptor its buffer and hand it to the NIC."""
+    d = DESC(k, dev, index)
+    d.where = where
+    d.used = 1
+    d.own = 1
+
+
+@kernel_function(traced=False, entry=True)
+def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
+    """Fill the ring when the device is opened; afterwards each received frame brings its own replacement."""
+    q = k.rxq[rxq]
+    ring = RING(k, q.dev, 0)
+    if ring.filled == DESC_NUM:
+        return 0
+    where = netsec_alloc_rx_data(k, cpu, rxq)
+    if where == NONE:
+        return -1
+    rx_fill(k, q.dev, ring.filled, where)
+    ring.filled += 1
+    return 1
+
+
+# -- one completion ----------------------------------------------------------------------------------------------------
+
+
+@kernel_function(name="netsec_build_skb", traced=False)
+def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int:
+    """The skb over a received buffer, by era.  NONE: no memory for the struct."""
+    how = k.era[0].netsec_rx
+    if how == BUFFER_SKB:
+        charge(k, cpu, STREAMING_UNMAP)
+        skb_put(k, where, length)
+        return where
+    pfn = where // PAGE_SIZE
+    if how == BUFFER_FRAGMENT:
+        charge(k, cpu, STREAMING_UNMAP)
+        skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, FRAG_SIZE)
+        headroom = NET_SKB_PAD
+    else:
+        dma_sync_single_range_for_cpu(k, cpu, length)
+        skb = build_skb(k, cpu, pfn, 0, PAGE_SIZE)
+        headroom = RXBUF_HEADROOM
+    if skb == NONE:
+        return NONE
+    skb_reserve(k, skb, headroom)
+    skb_put(k, skb, length)
+    return skb
+
+
+@inlined
+def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
+    """The page goes with the skb: marked for recycling (v5.14+ pools), or let go by the pool."""
+    pool = k.rxq[rxq].pool
+    if k.recycle[0].forced:
+        if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
+            page_ref_add(k, pfn, 1)
+            park_page(k, rxq, pfn)
+            return
+        if k.era[0].pool_skb_recycle != 0 and not recycle_draw(k):
+            refuse_page(k, pfn)
+    if k.era[0].pool_skb_recycle != 0 and k.era[0].netsec_skb_recycle != 0:
+        skb_mark_for_recycle(k, cpu, skb)
+    else:
+        page_pool_release_page(k, cpu, pool, pfn)
+
+
+@kernel_function(traced=False)
+def free_buffer(k: Kernel, cpu: int, rxq: int, where: int, direct: int) -> None:
+    """A buffer that no skb took."""
+    how = k.era[0].netsec_rx
+    if how == BUFFER_SKB:
+        kfree_skb(k, cpu, where)
+    elif how == BUFFER_FRAGMENT:
+        page_frag_free(k, cpu, where // PAGE_SIZE)
+    else:
+        page_pool_put_page(k, cpu, k.rxq[rxq].pool, where // PAGE_SIZE, EVERYTHING, direct)
+
+
+@kernel_function(traced=False, entry=True)
+def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
+    """Process the frame at the tail descriptor; 0 when there is no replacement buffer and it has to wait."""
+    q = k.rxq[rxq]
+    ring = RING(k, q.dev, 0)
+    e = k.cqe[q.cq_base + (q.cq_head & q.cq_mask)]
+    fresh = netsec_alloc_rx_data(k, cpu, rxq)
+    if fresh == NONE:
+        ring.alloc_failed += 1
+        return 0
+    d = DESC(k, q.dev, ring.tail)
+    where = d.where
+    length = e.length
+    packet = e.packet
+    charge(k, cpu, RX_PACKET_TOUCH)
+    skb = skb_on_buffer(k, cpu, rxq, where, length)
+    if skb == NONE:
+        k.run[0].dropped_no_skb += 1
+        free_buffer(k, cpu, rxq, where, 1)
+    elif k.era[0].netsec_rx == BUFFER_PAGE:
+        part_with_page(k, cpu, rxq, skb, where // PAGE_SIZE)
+    rx_fill(k, q.dev, ring.tail, fresh)
+    ring.tail = (ring.tail + 1) % DESC_NUM
+    q.cq_head += 1
+    ring_rx_doorbell(k, cpu, rxq)
+    if skb != NONE:
+        r = k.skb[skb]
+        r.dev = q.dev
+        r.queue = 0
+        r.packet = packet
+        count_received(k, rxq, length)
+        napi_gro_receive(k, cpu, skb)
+    return 1
+
+
+# -- teardown ------------------------------------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False, entry=True)
+def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
+    """Free every receive buffer, parked pages too."""
+    q = k.rxq[rxq]
+    k.recycle[0].forced = 0
+    for i in range(DESC_NUM):
+        d = DESC(k, q.dev, i)
+        if d.used:
+            free_buffer(k, cpu, rxq, d.where, 0)
+            d.used = 0
+            d.own = 0
+    pfn = unpark_any(k, rxq)
+    while pfn != NONE:
+        page_pool_release_page(k, cpu, q.pool, pfn)
+        put_page(k, cpu, pfn)
+        pfn = unpark_any(k, rxq)
+    RING(k, q.dev, 0).filled = 0
+    return 0

@@ -1,0 +1,1 @@
+"""Checks of the machine's state: where every page is, and whether the books agree."""

@@ -1,0 +1,34 @@
+"""Every kernel module of netemu, imported in one fixed order, so that numbers in compiled code mean the same always."""
+
+from __future__ import annotations
+
+from .engine import era, faults, log, path
+from .mm import page_alloc, page_frag
+from .net import contents, device_layout, dma, driver, napi, page_pool, ptr_ring, recycle, rss, run, skbuff, stack
+
+from .drivers import mlx5, netsec  # isort: skip
+
+era.declare_era_table()
+
+__all__ = [
+    "contents",
+    "device_layout",
+    "dma",
+    "driver",
+    "era",
+    "faults",
+    "log",
+    "mlx5",
+    "napi",
+    "netsec",
+    "page_alloc",
+    "page_frag",
+    "page_pool",
+    "path",
+    "ptr_ring",
+    "recycle",
+    "rss",
+    "run",
+    "skbuff",
+    "stack",
+]

@@ -1,0 +1,70 @@
+"""Contents of pages and small objects, kept only when somebody will look at them (an output file, a program)."""
+
+from __future__ import annotations
+
+from ..engine.kernel import inlined, kernel_function
+from ..engine.layout import Kernel
+from ..mm.layout import NONE, PAGE_SIZE
+
+
+@inlined
+def address_of_page(pfn: int) -> int:
+    """Where a page's bytes are in ``k.memory``."""
+    return pfn * PAGE_SIZE
+
+
+@inlined
+def skb_head_address(k: Kernel, skb: int) -> int:
+    """Where the skb's head is in ``k.memory``."""
+    r = k.skb[skb]
+    if r.head_page != NONE:
+        return address_of_page(r.head_page) + r.head_offset
+    return address_of_page(k.machine[0].pages + r.head_object - 1)
+
+
+@kernel_function(traced=False)
+def dma_write(k: Kernel, frame_at: int, address: int, count: int) -> None:
+    """The NIC writes ``count`` bytes of the arriving frame, from ``frame_at`` on, to memory."""
+    for i in range(count):
+        k.memory[address + i] = k.feed_data[frame_at + i]
+
+
+@kernel_function(traced=False)
+def zero_memory(k: Kernel, address: int, count: int) -> None:
+    """The part of a frame that the capture left out arrives as zeros."""
+    for i in range(count):
+        k.memory[address + i] = 0
+
+
+@kernel_function(traced=False)
+def memory_copy(k: Kernel, to: int, origin: int, count: int) -> None:
+    """memcpy within emulated memory."""
+    for i in range(count):
+        k.memory[to + i] = k.memory[origin + i]
+
+
+@kernel_function(traced=False)
+def record_output(k: Kernel, skb: int, when: int) -> None:
+    """Append the frame that an skb holds to the output, stamped ``when`` (ps)."""
+    r = k.skb[skb]
+    run = k.run[0]
+    row = k.out[run.out_count]
+    at = run.out_bytes
+    row.ts_ns = k.wire[0].start_ns + when // 1000
+    row.offset = at
+    row.caplen = r.len
+    row.wirelen = r.len
+    row.interface = 0
+    source = skb_head_address(k, skb) + r.data
+    linear = r.len - r.data_len
+    for i in range(linear):
+        k.out_data[at + i] = k.memory[source + i]
+    at += linear
+    info = k.shinfo[r.shinfo]
+    for n in range(info.nr_frags):
+        source = address_of_page(info.frag_page[n]) + info.frag_offset[n]
+        for i in range(info.frag_size[n]):
+            k.out_data[at + i] = k.memory[source + i]
+        at += info.frag_size[n]
+    run.out_bytes = at
+    run.out_count += 1

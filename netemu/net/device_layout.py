@@ -1,0 +1,229 @@
+"""State of network devices: queues, completion rings, NAPI contexts, the wire, and the published driver operations."""
+
+from __future__ import annotations
+
+from ..engine.layout import table
+
+MAX_QUEUES = 512
+"""Receive (and transmit) queues of all devices of a machine."""
+NAPI_POLL_WEIGHT = 64
+NETDEV_BUDGET = 300
+PICOSECONDS = 1000  # per nanosecond
+WIRE_OVERHEAD = 24
+"""Preamble, frame check sequence and inter-frame gap: bytes on the wire beyond the captured frame."""
+NEVER = 2**62
+
+# The operations a driver supplies, each called as op(k, cpu, queue, argument) -> int.
+OP_HW_RECEIVE = 0  # the NIC takes the frame in k.wire[0]: RECEIVED or a reason for not doing so
+OP_RX_POLL_ONE = 1  # process one received packet
+OP_RX_REFILL = 2  # give the NIC one more buffer; 1: call again, 0: nothing more to do, -1: out of memory, poll again
+OP_XMIT = 3  # transmit skb `argument`: 0 taken, 1 no room
+OP_TX_POLL_ONE = 4  # clean one completed transmission
+NR_OPS = 5
+
+RECEIVED = 0
+NO_DESCRIPTOR = 1
+OVERSIZE = 2
+NR_RECEIVE_RESULTS = 3
+
+# napi.phase
+PHASE_NONE = 0
+PHASE_TX = 1
+PHASE_RX = 2
+PHASE_REFILL = 3
+
+# txd.kind
+TX_SKB = 0
+
+table("ops", "i8")  # [device * NR_OPS + op] -> address for indirect(), 0: none
+table(
+    "netdev",
+    [
+        ("alive", "i4"),
+        ("mtu", "i4"),
+        ("hw_mtu", "i4"),  # longest frame that the NIC takes, without FCS
+        ("queues", "i4"),
+        ("rxq0", "i4"),
+        ("txq0", "i4"),
+        ("ps_per_byte", "i8"),  # of the link
+        ("tx_wire_free", "i8"),  # when the outgoing wire is idle again, ps
+        ("egress", "i4"),  # device that forwarded packets leave through
+        ("xmit_batch", "i4"),
+        ("headroom", "i4"),
+        ("fn_poll", "i4"),  # call-path numbers of the driver's poll function and its parts
+        ("fn_tx", "i4"),
+        ("fn_rx", "i4"),
+        ("fn_refill", "i4"),
+        ("tx_cq_budget", "i4"),
+        ("rx_packets", "i8"),
+        ("rx_bytes", "i8"),
+        ("rx_dropped", "i8"),
+        ("tx_packets", "i8"),
+        ("tx_bytes", "i8"),
+        ("tx_dropped", "i8"),
+    ],
+)
+table(
+    "rxq",
+    [
+        ("dev", "i4"),
+        ("index", "i4"),
+        ("napi", "i4"),
+        ("pool", "i4"),
+        ("cq_base", "i4"),  # ring of received packets: cq_size rows of k.cqe
+        ("cq_mask", "i4"),
+        ("cq_head", "i8"),  # next to process
+        ("cq_tail", "i8"),  # next to write
+        ("packets", "i8"),
+        ("bytes", "i8"),
+        ("out_of_buffer", "i8"),  # frames that met no descriptor
+        ("oversize", "i8"),
+        ("parked_first", "i4"),  # forced recycling: FIFO of pages, + 1; 0: empty
+        ("parked_last", "i4"),
+        ("parked", "i4"),
+    ],
+)
+table("cqe", [("buffer", "i4"), ("offset", "i4"), ("length", "i4"), ("aux", "i4"), ("packet", "i8")])
+table(
+    "txq",
+    [
+        ("dev", "i4"),
+        ("index", "i4"),
+        ("napi", "i4"),
+        ("base", "i4"),  # ring of posted transmissions: size rows of k.txd
+        ("mask", "i4"),
+        ("limit", "i4"),  # most that may be posted at a time
+        ("head", "i8"),  # next to clean
+        ("tail", "i8"),  # next to post
+        ("packets", "i8"),
+        ("bytes", "i8"),
+        ("stopped", "i8"),
+        ("full", "i8"),
+        ("cqes", "i8"),
+    ],
+)
+table("txd", [("done", "i8"), ("skb", "i4"), ("bytes", "i4"), ("kind", "i4"), ("page", "i4")])
+table(
+    "napi",  # one per queue, same number as the rxq
+    [
+        ("dev", "i4"),
+        ("cpu", "i4"),
+        ("rxq", "i4"),
+        ("txq", "i4"),
+        ("scheduled", "i4"),
+        ("phase", "i4"),
+        ("work", "i4"),
+        ("tx_work", "i4"),
+        ("refill_short", "i4"),
+        ("poll_node", "i4"),  # call paths to resume at
+        ("phase_node", "i4"),
+        ("polls", "i8"),
+        ("arms", "i8"),
+        ("events", "i8"),
+    ],
+)
+table(
+    "softirq",  # per CPU
+    [
+        ("running", "i4"),
+        ("budget", "i4"),
+        ("napi", "i4"),  # being polled, + 1; 0: none
+        ("list_head", "i4"),  # FIFO of scheduled NAPIs in k.poll_list
+        ("list_count", "i4"),
+        ("node", "i4"),  # call path of net_rx_action
+        ("yield_to_process", "i4"),
+        ("deadline", "i8"),
+        ("time_squeeze", "i8"),
+        ("runs", "i8"),
+        ("held_head", "i8"),  # FIFO of packets held by the local consumer in k.held
+        ("held_tail", "i8"),
+        ("delivered", "i8"),
+    ],
+)
+table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
+table("held", "i4")  # [cpu * held_rows + i] -> skb
+table(
+    "wire",  # where packets come from
+    [
+        ("dev", "i4"),
+        ("eof", "i4"),
+        ("next", "i4"),  # row of k.feed that arrives next
+        ("count", "i4"),  # rows filled
+        ("rxq", "i4"),  # target of the next packet, + 1; 0: not computed
+        ("blocked", "i4"),  # lossless source: waiting for a descriptor on this rxq, + 1
+        ("lossless", "i4"),  # 1: as fast as the receiver takes it
+        ("mode", "i4"),
+        ("arrival", "i8"),  # when the next packet has arrived, ps
+        ("free", "i8"),  # when the incoming wire is idle again
+        ("start_ns", "i8"),  # time stamp of the first packet
+        ("gap", "i8"),  # fixed rate: ps between packets
+        ("speed_num", "i8"),  # recorded times are divided by speed_num / speed_den
+        ("speed_den", "i8"),
+        ("last", "i8"),
+        ("packets", "i8"),  # offered so far
+        ("bytes", "i8"),
+        ("limit", "i8"),  # stop after this many, for tests
+    ],
+)
+table(
+    "feed",  # the packets at hand: filled by the capture reader
+    [
+        ("ts_ns", "i8"),
+        ("offset", "i8"),
+        ("caplen", "i4"),
+        ("wirelen", "i4"),
+        ("interface", "i4"),
+        ("reserved", "i4"),
+    ],
+)
+table("feed_data", "u1")
+table("memory", "u1")  # contents of pages, then of small objects; one byte when contents are not kept
+table(
+    "run",
+    [
+        ("action", "i4"),
+        ("keep_contents", "i4"),
+        ("record_output", "i4"),
+        ("held_mask", "i4"),
+        ("hold", "i8"),  # ps that local delivery holds a packet
+        ("forwarded", "i8"),
+        ("delivered", "i8"),
+        ("dropped_by_consumer", "i8"),
+        ("dropped_by_qdisc", "i8"),
+        ("dropped_no_skb", "i8"),
+        ("out_count", "i8"),
+        ("out_bytes", "i8"),
+        ("steps", "i8"),
+        ("stop", "i4"),
+        ("node_base", "i4"),
+    ],
+)
+table(
+    "out",  # transmitted frames, waiting to be written
+    [
+        ("ts_ns", "i8"),
+        ("offset", "i8"),
+        ("caplen", "i4"),
+        ("wirelen", "i4"),
+        ("interface", "i4"),
+        ("reserved", "i4"),
+    ],
+)
+table("out_data", "u1")
+table(
+    "recycle",
+    [
+        ("forced", "i4"),
+        ("threshold", "i8"),  # of 2**32: how often a forced recycle succeeds
+        ("state", "i8"),  # random generator
+        ("kept", "i8"),
+        ("refused", "i8"),
+    ],
+)
+table("rss", [("queues", "i4"), ("enabled", "i4")])
+table("rss_table", "i4")  # indirection: hash & 127 -> queue
+table("toeplitz", "u4")  # [byte position * 256 + byte] -> contribution to the hash
+
+ACTION_FORWARD = 0
+ACTION_LOCAL = 1
+ACTION_DROP = 2

@@ -1,0 +1,56 @@
+"""What drivers call, beside page_pool and sk_buff functions: completions, the doorbell, the result of a frame."""
+
+from __future__ import annotations
+
+from ..engine.kernel import inlined
+from ..engine.layout import Kernel
+from .contents import dma_write, zero_memory
+
+
+@inlined
+def arriving_length(k: Kernel) -> int:
+    """Length of the frame that the NIC is about to take (without FCS)."""
+    return k.feed[k.wire[0].next].wirelen
+
+
+@inlined
+def dma_frame(k: Kernel, address: int, start: int, count: int) -> None:
+    """The NIC writes ``count`` bytes of the arriving frame, from byte ``start`` on, to ``address`` in memory."""
+    if k.run[0].keep_contents:
+        f = k.feed[k.wire[0].next]
+        captured = min(max(f.caplen - start, 0), count)
+        dma_write(k, f.offset + start, address, captured)
+        zero_memory(k, address + captured, count - captured)
+
+
+@inlined
+def post_completion(k: Kernel, rxq: int, buffer: int, offset: int, length: int, aux: int) -> None:
+    """The NIC reports a received frame to the driver."""
+    q = k.rxq[rxq]
+    e = k.cqe[q.cq_base + (q.cq_tail & q.cq_mask)]
+    e.buffer = buffer
+    e.offset = offset
+    e.length = length
+    e.aux = aux
+    e.packet = k.wire[0].packets
+    q.cq_tail += 1
+
+
+@inlined
+def ring_rx_doorbell(k: Kernel, cpu: int, rxq: int) -> None:
+    """The driver tells the NIC about new buffers; a lossless source that waited for one goes on from now."""
+    w = k.wire[0]
+    if w.blocked == rxq + 1:
+        w.blocked = 0
+        w.arrival = max(w.arrival, k.cpu[cpu].clock)
+
+
+@inlined
+def count_received(k: Kernel, rxq: int, length: int) -> None:
+    """Receive statistics of queue and device."""
+    q = k.rxq[rxq]
+    q.packets += 1
+    q.bytes += length
+    d = k.netdev[q.dev]
+    d.rx_packets += 1
+    d.rx_bytes += length

@@ -1,0 +1,159 @@
+"""What a driver is: the operations it supplies to the engine, and how its state is set up and taken down.
+
+A driver subclasses :class:`Driver` and puts one instance where netemu finds it: the entry point group
+``netemu.drivers``, or the name ``DRIVER`` in a file given by path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine.kernel import KernelFunction, cost_point
+from ..engine.layout import Kernel, PrivateTable
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Nic:
+    """A device as its driver sees it while it is set up, torn down or looked at.
+
+    ``k`` and ``dev`` go to kernel functions; ``queues`` receive and transmit queues exist, ``rxq(i)`` and
+    ``txq(i)`` are their numbers in the machine.
+    """
+
+    def __init__(self, k: Kernel, dev: int, queues: int, mtu: int, options: Mapping[str, str]) -> None:
+        self.k = k
+        self.dev = dev
+        self.queues = queues
+        self.mtu = mtu
+        self.options = dict(options)
+        row = k.netdev[dev]
+        self._rxq0, self._txq0 = row.rxq0, row.txq0
+
+    def rxq(self, index: int) -> int:
+        """Machine-wide number of receive queue ``index``."""
+        return self._rxq0 + index
+
+    def txq(self, index: int) -> int:
+        """Machine-wide number of transmit queue ``index``."""
+        return self._txq0 + index
+
+    def cpu(self, index: int) -> int:
+        """CPU that polls queue ``index``."""
+        cpu: int = self.k.napi[self.rxq(index)].cpu
+        return cpu
+
+    def add_private(self, owned: PrivateTable, rows: int) -> npt.NDArray[Any]:
+        """Memory for one of the driver's private tables."""
+        return self.k.add_private(self.dev, owned, rows)
+
+    def private(self, owned: PrivateTable) -> npt.NDArray[Any]:
+        """A private table as a numpy array."""
+        return self.k.private_array(self.dev, owned)
+
+    def create_page_pool(self, index: int, **params: int) -> int:
+        """A page_pool for receive queue ``index``; parameters as :meth:`netemu.Machine.page_pool`."""
+        from .pool_setup import create_page_pool
+
+        pool = create_page_pool(self.k, self.cpu(index), napi_cpu=self.cpu(index), **params)
+        self.k.rxq[self.rxq(index)].pool = pool
+        return pool
+
+    def add_completion_ring(self, index: int, entries: int) -> None:
+        """Room for ``entries`` received but unprocessed frames of queue ``index``, rounded up to a power of two."""
+        from .pool_setup import grow
+
+        size = 1 << max(entries - 1, 1).bit_length()
+        row = self.k.rxq[self.rxq(index)]
+        row.cq_base = grow(self.k, "cqe", size)
+        row.cq_mask = size - 1
+
+    def add_tx_ring(self, index: int, entries: int, limit: int) -> None:
+        """Room for ``entries`` posted transmissions of queue ``index``, of which ``limit`` may be in use."""
+        from .pool_setup import grow
+
+        size = 1 << max(entries - 1, 1).bit_length()
+        row = self.k.txq[self.txq(index)]
+        row.base = grow(self.k, "txd", size)
+        row.mask = size - 1
+        row.limit = limit
+
+
+class Driver:
+    """Base of every emulated driver.
+
+    ``name``, ``link_gbps``, ``max_mtu`` and ``max_queues`` describe the device; ``options`` lists what
+    ``--driver-option`` takes (name -> possible values, the first is the default).  ``poll``, ``poll_tx``,
+    ``poll_rx`` and ``refill`` name the parts of the driver's poll function in call graphs.  ``tx_cq_budget``:
+    transmissions cleaned per poll.
+    """
+
+    name: ClassVar[str]
+    link_gbps: ClassVar[float]
+    max_mtu: ClassVar[int]
+    max_queues: ClassVar[int]
+    tx_cq_budget: ClassVar[int]
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    poll: ClassVar[int]
+    poll_tx: ClassVar[int]
+    poll_rx: ClassVar[int]
+    refill: ClassVar[int]
+
+    hw_receive: ClassVar[KernelFunction]
+    rx_poll_one: ClassVar[KernelFunction]
+    rx_refill: ClassVar[KernelFunction]
+    xmit: ClassVar[KernelFunction]
+    tx_poll_one: ClassVar[KernelFunction]
+
+    def check_options(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The options in force: defaults overridden by ``given``.  Raises UsageError for a wrong name or value."""
+        chosen = {name: values[0] for name, values in self.options.items()}
+        for name, value in given.items():
+            if name not in chosen:
+                known = ", ".join(chosen) or "none"
+                raise UsageError(f"driver {self.name} has no option {name!r}; it has: {known}")
+            if value not in self.options[name]:
+                raise UsageError(
+                    f"driver {self.name}: option {name} is one of {', '.join(self.options[name])}, not {value!r}"
+                )
+            chosen[name] = value
+        return chosen
+
+    def largest_frame(self, mtu: int) -> int:
+        """Longest frame, with FCS, that the NIC takes at this MTU (hardware MTU)."""
+        return mtu + 18
+
+    def open(self, nic: Nic) -> None:
+        """Size private tables, rings and pools for every queue.  The first buffers are posted by rx_refill."""
+        raise NotImplementedError
+
+    def stop(self, nic: Nic) -> None:
+        """Give back every receive buffer and destroy the pools; transmissions have been cleaned already."""
+        raise NotImplementedError
+
+    def statistics(self, nic: Nic) -> dict[str, int]:
+        """Counters under their ethtool names (empty for a driver without ``ethtool -S``)."""
+        return {}
+
+    def pages_held(self, nic: Nic) -> Iterator[int]:
+        """Page numbers in receive buffers and private caches, a page once."""
+        raise NotImplementedError
+
+
+def path_name(name: str) -> int:
+    """A name for call graphs that is not itself a kernel function (a part of a poll loop)."""
+    return cost_point(name)
+
+
+def page_column(rows: npt.NDArray[Any], field: str = "page") -> Iterator[int]:
+    """Page numbers stored + 1 in a column of a private table, empty ones left out."""
+    for value in np.unique(rows[field]):
+        if value > 0:
+            yield int(value) - 1

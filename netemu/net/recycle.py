@@ -1,0 +1,84 @@
+"""Forced recycling: the effectiveness of recycling as a number, instead of what rings and caches make of it.
+
+A driver that is done with a received page asks :func:`recycle_draw` once.  A page that is kept is parked with
+the driver's reference on it and handed out again when every other holder is gone; a refused one is treated as a
+page that somebody else still holds, and takes the long way.
+"""
+
+from __future__ import annotations
+
+from ..engine.kernel import inlined
+from ..engine.layout import Kernel
+from ..mm.layout import NONE
+
+
+@inlined
+def recycle_draw(k: Kernel) -> bool:
+    """One seeded draw: does this recycle attempt succeed?"""
+    r = k.recycle[0]
+    x = r.state
+    x ^= (x << 13) & 0xFFFFFFFF
+    x ^= x >> 17
+    x ^= (x << 5) & 0xFFFFFFFF
+    r.state = x
+    # a uniform 32-bit number; 0 never occurs, so that threshold 2**32 always and 0 never succeeds
+    if x <= r.threshold:
+        r.kept += 1
+        return True
+    r.refused += 1
+    return False
+
+
+PARKED = 1
+"""page.where of a page that forced recycling keeps for its driver."""
+REFUSED = 2
+"""page.where of a page that forced recycling treats as held by somebody."""
+
+
+@inlined
+def refuse_page(k: Kernel, pfn: int) -> None:
+    """Let the pool see somebody else's reference on this page."""
+    k.pages[pfn].where = REFUSED
+
+
+@inlined
+def park_page(k: Kernel, rxq: int, pfn: int) -> None:
+    """Keep the driver's reference of a page for later."""
+    q = k.rxq[rxq]
+    k.pages[pfn].next = NONE
+    k.pages[pfn].where = PARKED
+    if q.parked_first == 0:
+        q.parked_first = pfn + 1
+    else:
+        k.pages[q.parked_last - 1].next = pfn
+    q.parked_last = pfn + 1
+    q.parked += 1
+
+
+@inlined
+def unpark_page(k: Kernel, rxq: int) -> int:
+    """The oldest parked page if nobody else holds it any more, else NONE."""
+    q = k.rxq[rxq]
+    pfn = q.parked_first - 1
+    if pfn == NONE or k.pages[pfn].refcount != 1:
+        return NONE
+    p = k.pages[pfn]
+    p.where = 0
+    q.parked_first = p.next + 1
+    if p.next == NONE:
+        q.parked_last = 0
+    q.parked -= 1
+    return pfn
+
+
+@inlined
+def unpark_any(k: Kernel, rxq: int) -> int:
+    """Teardown: the oldest parked page, whoever else holds it; NONE when there is none."""
+    q = k.rxq[rxq]
+    pfn = q.parked_first - 1
+    if pfn != NONE:
+        p = k.pages[pfn]
+        p.where = 0
+        q.parked_first = p.next + 1
+        q.parked -= 1
+    return pfn

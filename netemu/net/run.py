@@ -1,0 +1,155 @@
+"""The run: packets arrive on the wire, CPUs advance one descriptor at a time, the smallest clock first.
+
+:func:`run_machine` is the only loop.  It returns to Python when it needs packets, when the output buffer is
+full, when an error is noted, after a number of steps, or when everything has come to rest.
+"""
+
+from __future__ import annotations
+
+from ..engine.kernel import indirect, inlined, kernel_function
+from ..engine.layout import Kernel
+from .device_layout import (
+    NEVER,
+    NO_DESCRIPTOR,
+    NR_OPS,
+    OP_HW_RECEIVE,
+    OVERSIZE,
+    WIRE_OVERHEAD,
+)
+from .napi import cpu_step, has_work, napi_interrupt, next_tx_event
+from .rss import rss_queue
+from .stack import held_due
+
+DONE = 0
+NEED_INPUT = 1
+OUTPUT_FULL = 2
+FAULTED = 3
+PAUSED = 4
+
+RATE_RECORDED = 0
+RATE_FIXED = 1
+RATE_MAX = 2
+
+OUTPUT_ROWS = 8192
+OUTPUT_BYTES = 4 << 20
+LARGEST_FRAME = 65536
+
+
+@inlined
+def wire_prepare(k: Kernel) -> None:
+    """Look at the next packet: which queue it is for, and when it will have arrived."""
+    w = k.wire[0]
+    d = k.netdev[w.dev]
+    f = k.feed[w.next]
+    w.rxq = d.rxq0 + rss_queue(k, 0, f.offset, f.caplen) + 1
+    start = w.free
+    if w.mode == RATE_RECORDED:
+        start = max(start, (f.ts_ns - w.start_ns) * w.speed_den // w.speed_num * 1000)
+    elif w.mode == RATE_FIXED:
+        start = max(start, w.packets * w.gap)
+    w.arrival = start + (f.wirelen + WIRE_OVERHEAD) * d.ps_per_byte
+
+
+@inlined
+def wire_consume(k: Kernel) -> None:
+    """The next packet has come in, one way or another."""
+    w = k.wire[0]
+    w.packets += 1
+    w.bytes += k.feed[w.next].wirelen
+    w.free = w.arrival
+    w.next += 1
+    w.rxq = 0
+    w.blocked = 0
+
+
+@inlined
+def wire_step(k: Kernel) -> None:
+    """The NIC takes the next packet from the wire, or has no place for it."""
+    w = k.wire[0]
+    rxq = w.rxq - 1
+    q = k.rxq[rxq]
+    result = indirect(k, k.ops[q.dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
+    if result == NO_DESCRIPTOR:
+        if w.lossless:
+            w.blocked = rxq + 1
+            return
+        q.out_of_buffer += 1
+    elif result == OVERSIZE:
+        q.oversize += 1
+    else:
+        napi_interrupt(k, q.napi, w.arrival)
+    wire_consume(k)
+
+
+@kernel_function(traced=False)
+def next_event(k: Kernel, cpu: int) -> int:
+    """When an idle CPU has something to do again: a transmit completion or a held packet that is due."""
+    when = held_due(k, cpu)
+    napi = next_tx_event(k, cpu)
+    if napi >= 0:
+        q = k.txq[k.napi[napi].txq]
+        when = min(when, k.txd[q.base + (q.head & q.mask)].done)
+    return when
+
+
+@kernel_function(traced=False)
+def wake_cpu(k: Kernel, cpu: int, when: int) -> None:
+    """Let an idle CPU sleep until ``when`` and take the interrupt, if that is what wakes it."""
+    c = k.cpu[cpu]
+    if c.clock < when:
+        c.idle += when - c.clock
+        c.clock = when
+    napi = next_tx_event(k, cpu)
+    if napi >= 0:
+        q = k.txq[k.napi[napi].txq]
+        if k.txd[q.base + (q.head & q.mask)].done <= when:
+            napi_interrupt(k, napi, when)
+
+
+@kernel_function(traced=False, entry=True)
+def run_machine(k: Kernel, cpu: int, steps: int) -> int:
+    """Advance the machine; see the module for when it returns."""
+    w = k.wire[0]
+    run = k.run[0]
+    cpus = k.machine[0].cpus
+    while steps > 0:
+        steps -= 1
+        if k.error[0].code != 0:
+            return FAULTED
+        if w.next == w.count and w.eof == 0:
+            return NEED_INPUT
+        if run.record_output and (
+            run.out_count >= OUTPUT_ROWS - 1 or run.out_bytes > OUTPUT_BYTES - 2 * LARGEST_FRAME
+        ):
+            return OUTPUT_FULL
+        best = -1
+        busy = 0
+        first = NEVER
+        for c in range(cpus):
+            if has_work(k, c):
+                when = k.cpu[c].clock
+                works = 1
+            else:
+                when = max(next_event(k, c), k.cpu[c].clock)
+                works = 0
+            if when < first:
+                first = when
+                best = c
+                busy = works
+        if w.next < w.count and w.blocked == 0:
+            if w.rxq == 0:
+                wire_prepare(k)
+            if w.arrival <= first:
+                wire_step(k)
+                continue
+        if best < 0:
+            if w.blocked != 0:
+                k.rxq[w.blocked - 1].out_of_buffer += 1
+                wire_consume(k)
+                continue
+            return DONE
+        if busy:
+            cpu_step(k, best)
+        else:
+            wake_cpu(k, best, first)
+    return PAUSED

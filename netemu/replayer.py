@@ -1,0 +1,537 @@
+"""Replaying packets through an emulated device: where pages and time go."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .checks.conservation import take_stock
+from .engine import jit
+from .engine.faults import call_path, raise_fault
+from .engine.path import MAX_NODES
+from .errors import EmulatorError, UsageError
+from .machine import DEFAULT_ERA, DEFAULT_PLATFORM, Machine, NetDevice
+from .mm.layout import PAGE_SIZE
+from .net import run as engine_run
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
+from .net.plugin_loader import load_driver
+from .net.rss import INDIRECTION
+from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .pcap import PACKET, Batch, CaptureError, open_capture, open_writer
+from .profiles.eras import function_names
+
+ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
+BATCH_PACKETS = 8192
+BATCH_BYTES = 1 << 20
+STEPS_COMPILED = 1 << 17
+STEPS_INTERPRETED = 1 << 9
+LONGEST_TRACE_NS = 30 * 24 * 3600 * 10**9
+
+Progress = Callable[[int, int, "int | None"], "bool | None"]
+
+
+@dataclass
+class ReplayResult:
+    """What a replay found.  :meth:`to_dict` has the documented JSON keys.
+
+    ``interrupted``: progress asked to stop.  ``error``: the trace was cut or broken; what came before it is in.
+    """
+
+    data: dict[str, Any]
+    interrupted: bool = False
+    error: str | None = None
+    machine: Machine | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return self.data
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+
+class Source(Protocol):
+    """Where packets come from, batch by batch."""
+
+    size: int | None
+
+    def read_into(self, batch: Batch) -> int: ...
+
+    def rewind(self) -> None: ...
+
+    @property
+    def offset(self) -> int: ...
+
+
+class PacketSource:
+    """Packets from an iterable of scapy packets or bytes.  A scapy packet's ``time`` (s) is kept."""
+
+    size: int | None = None
+
+    def __init__(self, packets: Iterable[Any]) -> None:
+        self._packets = packets
+        self._iterator = iter(packets)
+        self._pending: tuple[int, bytes] | None = None
+        self.offset = 0
+
+    def read_into(self, batch: Batch) -> int:
+        """Fill the batch; 0 at the end."""
+        count = used = 0
+        while count < len(batch.records):
+            if self._pending is None:
+                packet = next(self._iterator, None)
+                if packet is None:
+                    break
+                self._pending = _encode(packet)
+            ts_ns, data = self._pending
+            if used + len(data) > len(batch.data):
+                break
+            batch.data[used : used + len(data)] = np.frombuffer(data, np.uint8)
+            batch.records[count] = (ts_ns, used, len(data), len(data), 0, 0)
+            used += len(data)
+            count += 1
+            self._pending = None
+        self.offset += used
+        batch.count = count
+        return count
+
+    def rewind(self) -> None:
+        """Start again, if the iterable can."""
+        if iter(self._packets) is self._packets:
+            raise UsageError("repeat needs packets that can be gone through again: give a list, not an iterator")
+        self._iterator = iter(self._packets)
+
+
+def _encode(packet: Any) -> tuple[int, bytes]:
+    if isinstance(packet, (bytes, bytearray, memoryview)):
+        return 0, bytes(packet)
+    try:
+        data = bytes(packet)
+    except Exception as error:
+        raise UsageError(f"a packet is bytes or a scapy packet, not {type(packet).__name__}: {error}") from None
+    return round(float(getattr(packet, "time", 0)) * 10**9), data
+
+
+def open_source(trace: Any) -> Source:
+    """A capture by path or file object, or any iterable of packets."""
+    if isinstance(trace, (str, os.PathLike)) or hasattr(trace, "read"):
+        return open_capture(trace)
+    if isinstance(trace, Iterable):
+        return PacketSource(trace)
+    raise UsageError(f"a trace is a path, a file or an iterable of packets, not {type(trace).__name__}")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """When packets arrive: recorded times divided by ``speed``, a fixed number per second, or as fast as possible."""
+
+    mode: int
+    speed_num: int = 1
+    speed_den: int = 1
+    gap: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """``recorded``, ``max``, ``x2.5`` or packets per second.  Raises UsageError."""
+        if text == "recorded":
+            return cls(engine_run.RATE_RECORDED)
+        if text == "max":
+            return cls(engine_run.RATE_MAX)
+        try:
+            value = float(text.removeprefix("x"))
+        except ValueError:
+            value = 0.0
+        if not 1e-3 <= value <= 1e12:
+            raise UsageError(f"rate is recorded, max, xN or packets per second, not {text!r}")
+        if text.startswith("x"):
+            return cls(engine_run.RATE_RECORDED, speed_num=round(value * 1000), speed_den=1000)
+        return cls(engine_run.RATE_FIXED, gap=round(10**12 / value))
+
+
+def _parse_recycle(machine: Machine, recycle: str | float) -> None:
+    if recycle == "mechanism":
+        return
+    try:
+        probability = float(recycle)
+    except ValueError:
+        probability = -1.0
+    if not 0.0 <= probability <= 1.0:
+        raise UsageError(f"recycle is mechanism or a probability from 0 to 1, not {recycle!r}")
+    r = machine.k.recycle[0]
+    r.forced = 1
+    r.threshold = round(probability * 2**32)
+
+
+class Replay:
+    """One replay in progress: a machine with one device, a source, perhaps an output file."""
+
+    def __init__(self, machine: Machine, nic: NetDevice, source: Source, out: str | os.PathLike[str] | None) -> None:
+        self.machine = machine
+        self.nic = nic
+        self.source = source
+        self.batch = Batch(BATCH_BYTES, BATCH_PACKETS)
+        self.read_seconds = 0.0
+        self.emulate_seconds = 0.0
+        self.error: CaptureError | None = None
+        self._first: int | None = None
+        self._last = 0
+        self._shift = 0
+        self._passes = 1
+        self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
+        k = machine.k
+        if k.arrays["feed"].dtype != PACKET:
+            raise EmulatorError("netemu itself is wrong: the capture reader and the engine lay packets out differently")
+        k.replace("feed", self.batch.records)
+        k.replace("feed_data", self.batch.data)
+        if self._writer is not None:
+            k.run[0].record_output = 1
+            k.run[0].keep_contents = 1
+            k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
+            k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
+            objects = k.arrays["object"].size
+            k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
+
+    def run(self, repeat: int, progress: Progress | None) -> bool:
+        """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
+        k = self.machine.k
+        self._passes = repeat
+        steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
+        told = time.perf_counter()
+        finished = True
+        try:
+            while True:
+                start = time.perf_counter()
+                reason = engine_run.run_machine(k, 0, steps)
+                now = time.perf_counter()
+                self.emulate_seconds += now - start
+                if reason == FAULTED:
+                    raise_fault(k)
+                elif reason == NEED_INPUT:
+                    self._read()
+                elif reason == OUTPUT_FULL:
+                    self._write()
+                elif reason == DONE:
+                    break
+                if progress is not None and now - told > 0.2 and finished:
+                    told = now
+                    if progress(k.wire[0].packets, self.source.offset, self.source.size):
+                        finished = False
+                        self._cut_off()
+            if progress is not None and finished:
+                progress(k.wire[0].packets, self.source.offset, self.source.size)
+        finally:
+            self._write()
+            if self._writer is not None:
+                self._writer.close()
+        return finished
+
+    def _cut_off(self) -> None:
+        """Take no more packets; what is inside is brought to its end."""
+        w = self.machine.k.wire[0]
+        w.count = w.next
+        w.blocked = 0
+        w.eof = 1
+
+    def _read(self) -> None:
+        k = self.machine.k
+        w = k.wire[0]
+        start = time.perf_counter()
+        count = 0
+        try:
+            count = self.source.read_into(self.batch)
+            while count == 0 and self._passes > 1 and self._first is not None:
+                self._passes -= 1
+                gap = max((self._last - self._shift - self._first) // max(w.packets - 1, 1), 1)
+                self._shift = self._last - self._first + gap
+                self.source.rewind()
+                count = self.source.read_into(self.batch)
+        except CaptureError as error:
+            self.error = error
+        self.read_seconds += time.perf_counter() - start
+        if count == 0:
+            w.eof = 1
+            w.next = w.count = 0
+            return
+        times = self.batch.records["ts_ns"][:count]
+        if self._first is None:
+            self._first = int(times[0])
+            w.start_ns = self._first
+        times += self._shift
+        # captures may be out of order; nothing arrives before what was captured before it
+        np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
+        self._last = int(times[-1])
+        if self._last - self._first > LONGEST_TRACE_NS and w.mode == engine_run.RATE_RECORDED:
+            raise UsageError(
+                f"the trace's time stamps span more than {LONGEST_TRACE_NS // 10**9 // 86400} days; "
+                "use --rate max or a fixed rate"
+            )
+        w.next = 0
+        w.count = count
+
+    def _write(self) -> None:
+        run = self.machine.k.run[0]
+        if self._writer is not None and run.out_count:
+            count = run.out_count
+            self._writer.write_batch(self.machine.k.arrays["out_data"], self.machine.k.arrays["out"][:count])
+        run.out_count = 0
+        run.out_bytes = 0
+
+
+def replay(
+    trace: Any,
+    *,
+    driver: str = "mlx5",
+    era: str = DEFAULT_ERA,
+    switches: Mapping[str, str] | None = None,
+    platform: str = DEFAULT_PLATFORM,
+    cpus: int = 1,
+    queues: int | None = None,
+    recycle: str | float = "mechanism",
+    action: str = "forward",
+    rate: str | float = "max",
+    repeat: int = 1,
+    seed: int = 1,
+    mtu: int = 1500,
+    hold_us: float = 0.0,
+    options: Mapping[str, str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> ReplayResult:
+    """Replay a trace through one emulated device and say where pages and time went.
+
+    ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
+    the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
+    succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
+    ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    ``out``: capture file for what was transmitted.  ``progress(packets, bytes read, size or None)`` is called
+    a few times a second and may return True to stop.
+
+    Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
+    :class:`netemu.KernelBug` when emulated code does what a kernel would complain about.
+    """
+    if action not in ACTIONS:
+        raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
+    if repeat < 1:
+        raise UsageError(f"repeat is at least 1, not {repeat}")
+    if not 0 <= hold_us <= 1e9:
+        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    arrivals = Rate.parse(str(rate))
+    source = open_source(trace)
+    compiled_before = jit.compile_seconds
+    machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed)
+    _parse_recycle(machine, recycle)
+    plugin = load_driver(driver)
+    nic = machine.netdev(plugin, queues=queues or min(cpus, plugin.max_queues), mtu=mtu, options=options)
+    k = machine.k
+    k.run[0].action = ACTIONS[action]
+    k.run[0].hold = round(hold_us * 10**6)
+    _aim_wire(machine, nic, arrivals)
+    _start_books(machine)
+    initial = take_stock(k, nic.driver.pages_held(nic.nic))
+    job = Replay(machine, nic, source, out)
+    finished = job.run(repeat, progress)
+    if job.error is not None and k.wire[0].packets == 0:
+        raise job.error
+    data = _report(machine, nic, initial_in_use=_in_use(initial.places))
+    nic.stop()
+    for cpu in range(cpus):
+        _drop_fragment_caches(machine, cpu)
+    final = take_stock(k)
+    data["leaks"] = [*final.leaks, *final.errors]
+    data |= {
+        "era": era,
+        "switches": dict(switches or {}),
+        "driver": driver,
+        "platform": platform,
+        "cpus": cpus,
+        "seed": seed,
+        "trace": str(trace) if isinstance(trace, (str, os.PathLike)) else type(trace).__name__,
+        "options": {
+            "queues": nic.nic.queues,
+            "recycle": recycle,
+            "action": action,
+            "rate": str(rate),
+            "repeat": repeat,
+            "mtu": mtu,
+            "hold_us": hold_us,
+            "driver": nic.nic.options,
+        },
+        "wall_s": {
+            "compile": jit.compile_seconds - compiled_before,
+            "read": job.read_seconds,
+            "emulate": job.emulate_seconds,
+        },
+    }
+    return ReplayResult(data, not finished, str(job.error) if job.error else None, machine)
+
+
+def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
+    k = machine.k
+    w = k.wire[0]
+    w.dev = nic.number
+    w.mode = rate.mode
+    w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
+    w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
+    k.rss[0].queues = nic.nic.queues
+    k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
+
+
+def _start_books(machine: Machine) -> None:
+    """Forget what opening the device cost: the report is about the traffic."""
+    k = machine.k
+    k.arrays["path_cost"][:] = 0
+    k.arrays["cpu"]["clock"] = 0
+    k.arrays["cpu"]["idle"] = 0
+    zones = k.arrays["zone"]
+    for name in zones.dtype.names or ():
+        if name not in ("start", "end", "free", "managed"):
+            zones[name] = 0
+
+
+def _in_use(places: Mapping[str, int]) -> int:
+    return sum(n for place, n in places.items() if place not in ("buddy", "pcp"))
+
+
+def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
+    from .mm.layout import NR_FRAG_CACHES
+    from .mm.page_frag import page_frag_cache_drain
+
+    for which in range(NR_FRAG_CACHES):
+        page_frag_cache_drain(machine.k, cpu, which)
+    machine.check()
+
+
+# -- the report --------------------------------------------------------------------------------------------------------
+
+_POOL_COUNTERS = (
+    "alloc_fast",
+    "alloc_slow",
+    "alloc_slow_high_order",
+    "alloc_empty",
+    "alloc_refill",
+    "alloc_waive",
+    "recycle_cached",
+    "recycle_cache_full",
+    "recycle_ring",
+    "recycle_ring_full",
+    "recycle_released_refcnt",
+)
+
+
+def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str, Any]:
+    k = machine.k
+    run, w = k.run[0], k.wire[0]
+    zones = k.arrays["zone"]
+    books = take_stock(k, nic.driver.pages_held(nic.nic))
+    if books.errors:
+        raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
+    rxqs = [k.rxq[nic.nic.rxq(i)] for i in range(nic.nic.queues)]
+    received = sum(q.packets for q in rxqs)
+    dropped = {
+        "rx_out_of_buffer": sum(q.out_of_buffer for q in rxqs),
+        "oversize": sum(q.oversize for q in rxqs),
+        "no_skb": run.dropped_no_skb,
+        "qdisc": run.dropped_by_qdisc,
+        "consumer": run.dropped_by_consumer,
+    }
+    virtual_ps = int(k.arrays["cpu"]["clock"].max())
+    callgraph, busy_ps = _callgraph(machine)
+    holds = int(zones["acquisitions"].sum())
+    moved = int(zones["pages_alloc"].sum() + zones["pages_free"].sum())
+    return {
+        "packets": {
+            "offered": w.packets,
+            "received": received,
+            "forwarded": run.forwarded,
+            "delivered": run.delivered,
+            "dropped": {reason: n for reason, n in dropped.items() if n},
+        },
+        "bytes": w.bytes,
+        "virtual_ns": virtual_ps / 1000,
+        "busy_ns": busy_ps / 1000,
+        "idle_ns": int(k.arrays["cpu"]["idle"].sum()) / 1000,
+        "pps": received * 10**12 / virtual_ps if virtual_ps else 0.0,
+        "xdp": {"aborted": 0, "drop": 0, "pass": 0, "tx": 0, "redirect": 0},
+        "page_pool": [_pool_report(k, number) for number in range(k.pools[0].count)],
+        "ethtool": nic.ethtool(),
+        "zone_lock": {
+            "acquisitions": holds,
+            "acquisitions_alloc": int(zones["acquisitions_alloc"].sum()),
+            "acquisitions_free": int(zones["acquisitions_free"].sum()),
+            "pages_alloc": int(zones["pages_alloc"].sum()),
+            "pages_freed": int(zones["pages_free"].sum()),
+            "pages_per_hold": moved / holds if holds else 0.0,
+            "contended": int(zones["contended"].sum()),
+            "wait_ns": int(zones["wait"].sum()) / 1000,
+            "hold_ns": int(zones["hold"].sum()) / 1000,
+        },
+        "callgraph": callgraph,
+        "leaks": [],
+        "pages": {
+            "allocated": int(zones["allocated"].sum()),
+            "freed": int(zones["freed"].sum()),
+            "in_use": _in_use(books.places),
+            "initial_in_use": initial_in_use,
+            "places": books.places,
+        },
+    }
+
+
+def _pool_report(k: Any, number: int) -> dict[str, int]:
+    p = k.pool[number]
+    inflight = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
+    report = {"id": number + 1, "inflight": inflight - (1 << 32) if inflight >= 1 << 31 else inflight}
+    report |= {name.replace("_", "-"): getattr(p, name) for name in _POOL_COUNTERS}
+    return report
+
+
+def _callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
+    """Every call path with calls, self and inclusive time, parents before children; and all busy time (ps)."""
+    k = machine.k
+    if k.tree[0].full:
+        raise EmulatorError(f"netemu itself is wrong: a run has more than {MAX_NODES} call paths")
+    nodes = k.tree[0].nodes + 1
+    functions = k.arrays["node"]["function"][:nodes]
+    parents = k.arrays["node"]["parent"][:nodes]
+    rows = k.arrays["path_cost"].reshape(machine.cpus, MAX_NODES)[:, :nodes]
+    calls = rows["calls"].sum(axis=0)
+    own = calls * k.arrays["cost"][functions] + rows["extra"].sum(axis=0)
+    total = own.copy()
+    for node in range(nodes - 1, 0, -1):  # children have higher numbers than their parents
+        total[parents[node]] += total[node]
+    busy = int(total[0])
+    renamed = function_names(machine.era)
+    graph = []
+    for node in _depth_first(parents):
+        if total[node] or calls[node]:
+            path = [renamed.get(name, name) for name in call_path(k, node)]
+            graph.append(
+                {
+                    "path": path,
+                    "calls": int(calls[node]),
+                    "self_ns": int(own[node]) / 1000,
+                    "total_ns": int(total[node]) / 1000,
+                    "percent": 100 * int(total[node]) / busy if busy else 0.0,
+                }
+            )
+    return graph, busy
+
+
+def _depth_first(parents: Any) -> Iterator[int]:
+    children: dict[int, list[int]] = {}
+    for node in range(1, len(parents)):
+        children.setdefault(int(parents[node]), []).append(node)
+    stack = list(reversed(children.get(0, [])))
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(children.get(node, [])))
+
+
+__all__ = ["PacketSource", "Replay", "ReplayResult", "open_source", "replay"]
