@@ -156,7 +156,9 @@ class KernelFunction:
             return len(k.callables) - 1
         self.compiled_entry()
         (overload,) = self._compile().overloads.values()
-        if str(overload.signature.return_type) != "int64":
+        from numba import types
+
+        if types.unliteral(overload.signature.return_type) != types.int64:
             raise TypeError(f"{self.name} must return an integer to be called through its address")
         pointer: int = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
         return pointer

@@ -1,8 +1,7 @@
 """How compiled code sees machine state: one pointer, from which tables and rows are reached without copies.
 
 Imported only when something is compiled.  ``k.pages`` is a raw pointer (plus the length in the checked build),
-``k.pages[i]`` a record in place.  Loads of table addresses are marked invariant so that the compiler may hoist
-them past stores.  In the checked build an index outside a table is written to the machine's error record, row
+``k.pages[i]`` a record in place.  In the checked build an index outside a table is written to the machine's error record, row
 0 is used instead, and the run stops at the next look at that record.
 """
 
@@ -105,20 +104,19 @@ class _KernelAttributes(AttributeTemplate):  # type: ignore[misc]
         return kind.tables.get(name)
 
 
-def _load_invariant(builder: Any, pointer: Any, index: int) -> Any:
-    load = builder.load(builder.gep(pointer, [ir.Constant(I32, index)]))
-    load.set_metadata("invariant.load", builder.module.add_metadata([]))
-    return load
+def _load_word(builder: Any, pointer: Any, index: int) -> Any:
+    # not marked !invariant.load: with it LLVM 20 stored poison into a table after inlining
+    return builder.load(builder.gep(pointer, [ir.Constant(I32, index)]))
 
 
 @lower_getattr_generic(KernelType)  # type: ignore[untyped-decorator]
 def _kernel_table(context: Any, builder: Any, kind: KernelType, value: Any, name: str) -> Any:
     made = cgutils.create_struct_proxy(kind.tables[name])(context, builder)
     spec = TABLES[name]
-    made.data = _load_invariant(builder, value, 2 * spec.index)
+    made.data = _load_word(builder, value, 2 * spec.index)
     if CHECKED:
-        made.length = _load_invariant(builder, value, 2 * spec.index + 1)
-        made.error = _load_invariant(builder, value, 2 * TABLES["error"].index)
+        made.length = _load_word(builder, value, 2 * spec.index + 1)
+        made.error = _load_word(builder, value, 2 * TABLES["error"].index)
     return made._getvalue()
 
 
@@ -188,10 +186,10 @@ def private_rows(owned: PrivateTable) -> Any:
     def rows(_context: Any, k: Any, dev: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
             kernel, device, row = args
-            words = builder.inttoptr(_load_invariant(builder, kernel, 2 * spec.index), I64.as_pointer())
+            words = builder.inttoptr(_load_word(builder, kernel, 2 * spec.index), I64.as_pointer())
             pair = builder.add(builder.mul(device, ir.Constant(I64, 2 * PRIVATE_SLOTS)), ir.Constant(I64, 2 * slot))
             if CHECKED:
-                error = _load_invariant(builder, kernel, 2 * TABLES["error"].index)
+                error = _load_word(builder, kernel, 2 * TABLES["error"].index)
                 pairs = ir.Constant(I64, 2 * PRIVATE_SLOTS * MAX_DEVICES)
                 pair = _checked_index(builder, pair, pairs, error, spec.index)
                 length = builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))]))
@@ -199,7 +197,7 @@ def private_rows(owned: PrivateTable) -> Any:
             base = builder.load(builder.gep(words, [pair]))
             if CHECKED:
                 missing = builder.icmp_signed("==", base, ir.Constant(I64, 0))
-                scratch = _load_invariant(builder, kernel, 2 * TABLES["scratch"].index)
+                scratch = _load_word(builder, kernel, 2 * TABLES["scratch"].index)
                 base = builder.select(missing, scratch, base)
             address = builder.add(base, builder.mul(row, ir.Constant(I64, item.size)))
             return builder.inttoptr(address, context.get_value_type(item))
