@@ -12,6 +12,7 @@ Nothing is parsed or compiled before the first call, and a warm start loads only
 from __future__ import annotations
 
 import ast
+import contextlib
 import dis
 import inspect
 from collections.abc import Callable, Iterator
@@ -135,7 +136,8 @@ class KernelFunction:
                     scope[name] = native.private_rows(value)
                 elif value is indirect:
                     scope[name] = native.indirect
-            made.compile(arguments)
+            with contextlib.nullcontext() if self.entry else native.for_inlining(made):
+                made.compile(arguments)
         made.disable_compile()
         self._compiled = made
         return made

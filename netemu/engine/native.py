@@ -8,6 +8,8 @@ Imported only when something is compiled.  ``k.pages`` is a raw pointer (plus th
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -205,6 +207,32 @@ def private_rows(owned: PrivateTable) -> Any:
         return item(kernel_type(), types.int64, types.int64), generate
 
     return rows
+
+
+@contextmanager
+def for_inlining(made: Any) -> Iterator[None]:
+    """Compile an inner function no further than to the form that its callers link in.
+
+    Numba would optimise every function, and emit machine code for it, with all that it calls, again on each
+    level of a call chain.  Only entry points are ever run, and they are optimised as a whole.
+    """
+
+    def keep_as_bitcode(library: Any, _descriptor: Any, _environment: Any) -> object:
+        def finalize() -> None:
+            library._finalize_dynamic_globals()
+            library._finalized = True
+
+        library._optimize_final_module = lambda: None
+        library._finalize_final_module = finalize
+        nowhere: list[object] = []
+        return nowhere.append  # a callable of its own that callers look the function up by; it is never called
+
+    target = made.targetctx
+    target.get_executable = keep_as_bitcode
+    try:
+        yield
+    finally:
+        del target.get_executable
 
 
 @intrinsic  # type: ignore[untyped-decorator]
