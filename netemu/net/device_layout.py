@@ -193,9 +193,7 @@ table(
         ("dropped_no_skb", "i8"),
         ("out_count", "i8"),
         ("out_bytes", "i8"),
-        ("steps", "i8"),
-        ("stop", "i4"),
-        ("node_base", "i4"),
+        ("when", "i8"),  # scheduler: time of the CPU that acts next
     ],
 )
 table(

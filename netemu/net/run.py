@@ -106,36 +106,55 @@ def wake_cpu(k: Kernel, cpu: int, when: int) -> None:
             napi_interrupt(k, napi, when)
 
 
+@inlined
+def goes_on(k: Kernel, cpu: int) -> bool:
+    """A machine's only CPU need not be compared with others: it goes on while it has work and nothing arrives."""
+    w = k.wire[0]
+    if w.blocked == 0 and (w.next == w.count or w.rxq == 0 or w.arrival <= k.cpu[cpu].clock):
+        return False
+    return k.machine[0].cpus == 1 and k.softirq[cpu].running != 0 and k.error[0].code == 0
+
+
+@inlined
+def output_is_full(k: Kernel) -> bool:
+    """Is there perhaps no room for another transmitted frame?"""
+    run = k.run[0]
+    return run.record_output != 0 and (
+        run.out_count >= OUTPUT_ROWS - 1 or run.out_bytes > OUTPUT_BYTES - 2 * LARGEST_FRAME
+    )
+
+
+@kernel_function(traced=False)
+def first_to_act(k: Kernel) -> int:
+    """The CPU with the smallest time at which it can do something, in ``k.run[0].when``; -1 when all rest."""
+    best = -1
+    first = NEVER
+    for c in range(k.machine[0].cpus):
+        when = k.cpu[c].clock
+        if when < first:
+            if not has_work(k, c):
+                when = max(next_event(k, c), when)
+            if when < first:
+                first = when
+                best = c
+    k.run[0].when = first
+    return best
+
+
 @kernel_function(traced=False, entry=True)
 def run_machine(k: Kernel, cpu: int, steps: int) -> int:
     """Advance the machine; see the module for when it returns."""
     w = k.wire[0]
-    run = k.run[0]
-    cpus = k.machine[0].cpus
     while steps > 0:
         steps -= 1
         if k.error[0].code != 0:
             return FAULTED
         if w.next == w.count and w.eof == 0:
             return NEED_INPUT
-        if run.record_output and (
-            run.out_count >= OUTPUT_ROWS - 1 or run.out_bytes > OUTPUT_BYTES - 2 * LARGEST_FRAME
-        ):
+        if output_is_full(k):
             return OUTPUT_FULL
-        best = -1
-        busy = 0
-        first = NEVER
-        for c in range(cpus):
-            if has_work(k, c):
-                when = k.cpu[c].clock
-                works = 1
-            else:
-                when = max(next_event(k, c), k.cpu[c].clock)
-                works = 0
-            if when < first:
-                first = when
-                best = c
-                busy = works
+        best = first_to_act(k)
+        first = k.run[0].when
         if w.next < w.count and w.blocked == 0:
             if w.rxq == 0:
                 wire_prepare(k)
@@ -148,8 +167,10 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
                 wire_consume(k)
                 continue
             return DONE
-        if busy:
-            cpu_step(k, best)
-        else:
+        if first > k.cpu[best].clock or not has_work(k, best):
             wake_cpu(k, best, first)
+            continue
+        cpu_step(k, best)
+        while goes_on(k, best) and not output_is_full(k):
+            cpu_step(k, best)
     return PAUSED
