@@ -426,7 +426,7 @@ def nr_pcp_high(k: Kernel, row: int, free_high: int) -> int:
 # -- allocation --------------------------------------------------------------------------------------------------------
 
 
-@kernel_function
+@kernel_function(inline=True)
 def rmqueue_pcplist(k: Kernel, cpu: int, zone: int, order: int) -> int:
     """A block from this CPU's list, refilled from the buddy lists when empty.  NONE: the zone has nothing."""
     row = pcp_row(k, cpu, zone)
@@ -475,7 +475,7 @@ def prep_new_page(k: Kernel, pfn: int, order: int, comp: int) -> None:
             t.refcount = 0
 
 
-@kernel_function
+@kernel_function(inline=True)
 def get_page_from_freelist(k: Kernel, cpu: int, nid: int, order: int) -> int:
     """The first zone, from ``nid`` on, that has a block of this order."""
     zones = k.machine[0].zones
@@ -564,7 +564,7 @@ def bad_page(k: Kernel, cpu: int, pfn: int) -> None:
         fault(k, cpu, FREE_SIGNED, pfn, p.pp - 1)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> None:
     """One block to the buddy lists: one hold of zone->lock."""
     z = k.zone[zone]
@@ -582,7 +582,7 @@ def __free_pages_ok(k: Kernel, cpu: int, pfn: int, order: int) -> None:
         free_one_page(k, cpu, k.pages[pfn].zone, pfn, order)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def free_unref_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
     """Free a block to this CPU's list; a list that has reached its high mark gives pages back."""
     if not free_pages_prepare(k, cpu, pfn, order):
