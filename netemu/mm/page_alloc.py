@@ -294,9 +294,13 @@ def nr_pcp_alloc(k: Kernel, row: int, order: int) -> int:
         return batch
     if pcp.high < batch:
         return 1
+    least = batch
     if order == 0:
-        room = max(pcp.high - pcp.count - batch, batch)
         batch <<= pcp.alloc_factor
+    if pcp.high_min != pcp.high_max:  # a longer list would have spared this refill
+        pcp.high = min(pcp.high + batch, pcp.high_max)
+    if order == 0:
+        room = max(pcp.high - pcp.count - least, least)
         if batch <= room and pcp.alloc_factor < PCP_BATCH_SCALE_MAX:
             pcp.alloc_factor += 1
         batch = min(batch, room)
@@ -357,8 +361,8 @@ def drain_before_lock(k: Kernel, cpu: int, zone: int, count: int) -> None:
         while k.pcp_list[row * NR_PCP_LISTS + index].head == NONE:
             run += PCP_MIGRATETYPES
             index = index + 1 if index < lists - 1 else 0
-        if run >= lists * PCP_MIGRATETYPES:
-            run = count  # the only list with pages
+        if run == lists * PCP_MIGRATETYPES:
+            run = count  # a full round without pages elsewhere: the only list that has any
         order = pindex_to_order(index)
         while run > 0 and freed < count and k.pcp_list[row * NR_PCP_LISTS + index].head != NONE:
             pfn = pcp_pop_tail(k, row, index)
