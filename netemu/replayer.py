@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,8 @@ class Source(Protocol):
 
     def rewind(self) -> None: ...
 
+    def close(self) -> None: ...
+
     @property
     def offset(self) -> int: ...
 
@@ -107,6 +110,9 @@ class PacketSource:
         if iter(self._packets) is self._packets:
             raise UsageError("repeat needs packets that can be gone through again: give a list, not an iterator")
         self._iterator = iter(self._packets)
+
+    def close(self) -> None:
+        """Nothing is open: the packets are the caller's."""
 
 
 def _encode(packet: Any) -> tuple[int, bytes]:
@@ -323,20 +329,20 @@ def replay(
     if not 0 <= hold_us <= 1e9:
         raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
     arrivals = Rate.parse(str(rate))
-    source = open_source(trace)
-    compiled_before = jit.compile_seconds
-    machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed)
-    _parse_recycle(machine, recycle)
-    plugin = load_driver(driver)
-    nic = machine.netdev(plugin, queues=queues or min(cpus, plugin.max_queues), mtu=mtu, options=options)
-    k = machine.k
-    k.run[0].action = ACTIONS[action]
-    k.run[0].hold = round(hold_us * 10**6)
-    _aim_wire(machine, nic, arrivals)
-    _start_books(machine)
-    initial = take_stock(k, nic.pages_held())
-    job = Replay(machine, nic, source, out)
-    finished = job.run(repeat, progress)
+    with closing(open_source(trace)) as source:
+        compiled_before = jit.compile_seconds
+        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed)
+        _parse_recycle(machine, recycle)
+        plugin = load_driver(driver)
+        nic = machine.netdev(plugin, queues=queues or min(cpus, plugin.max_queues), mtu=mtu, options=options)
+        k = machine.k
+        k.run[0].action = ACTIONS[action]
+        k.run[0].hold = round(hold_us * 10**6)
+        _aim_wire(machine, nic, arrivals)
+        _start_books(machine)
+        initial = take_stock(k, nic.pages_held())
+        job = Replay(machine, nic, source, out)
+        finished = job.run(repeat, progress)
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
     data = _report(machine, nic, initial_in_use=_in_use(initial.places))
