@@ -1,4 +1,4 @@
-"""How netsec receives and transmits: a replacement buffer first, 256 descriptors, buffers that changed with the eras."""
+"""How netsec receives and transmits: a replacement first, 256 descriptors, buffers that changed with the eras."""
 
 from __future__ import annotations
 
