@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .engine import era, faults, log, path
+from .engine.kernel import seal
 from .mm import page_alloc, page_frag
 from .net import contents, device_layout, dma, driver, napi, page_pool, ptr_ring, recycle, rss, run, skbuff, stack
 
 from .drivers import mlx5, netsec  # isort: skip
 
 era.declare_era_table()
+seal()
 
 __all__ = [
     "contents",

@@ -99,5 +99,3 @@ def take_stock(k: Kernel, driver_pages: Iterable[int] = ()) -> Books:
     if total != managed:
         books.errors.append(f"MM-09 {managed} pages are managed, but {total} are accounted for")
     return books
-
-

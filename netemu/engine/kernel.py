@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dis
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -22,7 +23,7 @@ from types import CodeType, FunctionType
 from typing import Any, TypeVar, overload
 
 from . import jit
-from .layout import Kernel, PrivateTable
+from .layout import DECLARED, Kernel, PrivateTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +38,7 @@ def _number(name: str) -> int:
     if len(NAMES) >= MAX_FUNCTIONS:
         raise TypeError(f"no room for {name!r}: {MAX_FUNCTIONS} kernel functions and cost points are declared")
     NAMES.append(name)
+    DECLARED.append(f"name {name}")
     return len(NAMES) - 1
 
 
@@ -57,7 +59,7 @@ class KernelFunction:
         self.inline = inline
         self.entry = entry
         self.number = _number(self.name) if traced else 0
-        self.plugin: tuple[Path, ...] = ()
+        self.plugin: tuple[Path, ...] = ()  # the file of a driver that does not come with netemu
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__doc__ = function.__doc__
@@ -119,8 +121,8 @@ class KernelFunction:
         body, scope = self._body()
         made = jit.dispatcher(
             body,
-            cached=self.entry,
-            extra=self.plugin,
+            cached=self.entry and (bool(self.plugin) or self.__module__.startswith("netemu.")),
+            generation=jit.content_key(declarations(), *self.plugin),
             forceinline=self.inline,
             no_cpython_wrapper=not self.entry,
             no_cfunc_wrapper=not self.entry,
@@ -170,6 +172,19 @@ def indirect(k: Kernel, address: int, a: int, b: int, c: int) -> int:
     """Call the kernel function behind ``address`` (see :meth:`KernelFunction.address`) as ``f(k, a, b, c)``."""
     result: int = k.callables[address](k, a, b, c)
     return result
+
+
+_sealed: list[str] = []
+
+
+def seal() -> None:
+    """Every module that comes with netemu is imported; what is declared from now on belongs to plug-ins."""
+    _sealed.append(hashlib.sha256("\n".join(DECLARED).encode()).hexdigest())
+
+
+def declarations() -> str:
+    """Digest of what compiled code knows by number."""
+    return _sealed[0] if _sealed else hashlib.sha256("\n".join(DECLARED).encode()).hexdigest()
 
 
 REGISTERED: list[KernelFunction] = []

@@ -291,7 +291,9 @@ def private_rows(owned: PrivateTable) -> Any:
                 error = _load_word(builder, kernel, 2 * TABLES["error"].index)
                 pairs = ir.Constant(I64, 2 * PRIVATE_SLOTS * MAX_DEVICES)
                 pair = _checked_index(builder, pair, pairs, error, spec.index)
-                length = _tag(builder, builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))])), "private")
+                length = _tag(
+                    builder, builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))])), "private"
+                )
                 row = _checked_index(builder, row, length, error, -1 - slot)
             base = _tag(builder, builder.load(builder.gep(words, [pair])), "private")
             if CHECKED:

@@ -28,8 +28,8 @@ from .pool_layout import (
     PP_FLAG_DMA_SYNC_DEV,
     PP_FLAG_PAGE_FRAG,
 )
-from .recycle import REFUSED
 from .ptr_ring import ring_consume, ring_empty, ring_produce
+from .recycle import REFUSED
 
 EINVAL = -22
 E2BIG = -7
@@ -38,9 +38,7 @@ EVERYTHING = 2**32 - 1
 
 NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
 RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
-STALLED_SHUTDOWN = message(
-    "stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec"
-)
+STALLED_SHUTDOWN = message("stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec")
 ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
 FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
 

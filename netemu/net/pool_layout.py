@@ -99,8 +99,16 @@ switch(
     "how an empty pool is filled: one page at a time, 64 at once from the local node (v5.13), or from the pool's "
     "node (v5.17)",
 )
-switch("pool_accounting", "no yes", "whether pages in flight are counted (v5.3); without it a pool forgets what it handed out")
-switch("pool_pfmemalloc", "recycled refused", "whether pages of the emergency reserve go back into the pool (refused from v5.5)")
+switch(
+    "pool_accounting",
+    "no yes",
+    "whether pages in flight are counted (v5.3); without it a pool forgets what it handed out",
+)
+switch(
+    "pool_pfmemalloc",
+    "recycled refused",
+    "whether pages of the emergency reserve go back into the pool (refused from v5.5)",
+)
 switch(
     "pool_direct",
     "serving_softirq in_softirq trusted",
@@ -125,5 +133,9 @@ switch(
     "destroying a pool with pages in flight: not noticed, retried 120 times and then forced (v5.3), retried for ever "
     "(v5.4), or until the count makes no sense (v6.12, backported)",
 )
-switch("pool_ring_limit", "refused clamped", "a ring larger than 32768 is refused with E2BIG, or cut to 16384 (v6.18, backported)")
+switch(
+    "pool_ring_limit",
+    "refused clamped",
+    "a ring larger than 32768 is refused with E2BIG, or cut to 16384 (v6.18, backported)",
+)
 switch("pool_dma_dir_check", "always when_mapping", "whether dma_dir is validated even without DMA_MAP (to v5.4)")
