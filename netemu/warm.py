@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import kernel, pcap
+from . import kernel, pcap  # noqa: F401  imported so that everything is declared
 from .engine import jit
 from .engine.kernel import REGISTERED, declarations
 
 
 def _compiled() -> list[Callable[[], object]]:
     """What compiles, or loads, each function that a run can enter, the capture reader's too."""
-    assert kernel.run and pcap.open_capture  # imported so that everything is declared
     entries = [f.compiled_entry for f in REGISTERED if f.entry and not f.plugin]
     return [*(f.made for f in jit.NATIVE), *entries]
 

@@ -232,7 +232,7 @@ def _referenced(code: CodeType) -> Iterator[str]:
             yield instruction.argval
 
 
-# -- weaving the accounting into a body ------------------------------------------------------------------------
+# -- weaving the accounting into a body ------------------------------------------------------------------------------
 
 
 @cache

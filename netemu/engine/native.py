@@ -175,7 +175,7 @@ def _kernel_table(context: Any, builder: Any, kind: KernelType, value: Any, name
     return made._getvalue()
 
 
-# -- fields of a record -------------------------------------------------------------------------------------------------
+# -- fields of a record ----------------------------------------------------------------------------------------------
 
 
 @infer_getattr
@@ -216,7 +216,7 @@ def _set_field(context: Any, builder: Any, sig: Any, args: Any, name: str) -> No
     _tag(builder, access, f"{kind.label}.{name}")
 
 
-# -- rows of a table ----------------------------------------------------------------------------------------------------
+# -- rows of a table -------------------------------------------------------------------------------------------------
 
 
 @infer_global(operator.getitem)

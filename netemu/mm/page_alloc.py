@@ -43,7 +43,7 @@ BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into
 PCP_PAGE = cost_point("pcp_bulk_page")  # one page moved between a per-CPU list and a private list
 
 
-# -- zone->lock --------------------------------------------------------------------------------------------------
+# -- zone->lock ------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(inline=True)
@@ -80,7 +80,7 @@ def zone_unlock(k: Kernel, cpu: int, zone: int) -> None:
     z.hold += now - z.lock_taken_at
 
 
-# -- buddy free lists (zone->lock held) ----------------------------------------------------------------------------
+# -- buddy free lists (zone->lock held) ------------------------------------------------------------------------------
 
 
 @inlined
@@ -427,7 +427,7 @@ def nr_pcp_high(k: Kernel, row: int, free_high: int) -> int:
     return high
 
 
-# -- allocation --------------------------------------------------------------------------------------------------------
+# -- allocation ------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(inline=True)
@@ -536,7 +536,7 @@ def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
     return got
 
 
-# -- freeing -------------------------------------------------------------------------------------------------------------
+# -- freeing ---------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -635,7 +635,7 @@ def free_the_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
         __free_pages_ok(k, cpu, pfn, order)
 
 
-# -- references ----------------------------------------------------------------------------------------------------------
+# -- references ------------------------------------------------------------------------------------------------------
 
 
 @inlined

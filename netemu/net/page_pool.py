@@ -47,7 +47,7 @@ RING_SLOT = cost_point("ptr_ring_slot")
 PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from another CPU or the allocator
 
 
-# -- creation ----------------------------------------------------------------------------------------------------
+# -- creation --------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -71,7 +71,7 @@ def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: 
     return size
 
 
-# -- getting pages: the consumer only ------------------------------------------------------------------------------
+# -- getting pages: the consumer only --------------------------------------------------------------------------------
 
 
 @inlined
@@ -416,7 +416,7 @@ def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> 
     return 1
 
 
-# -- fragments ---------------------------------------------------------------------------------------------------------
+# -- fragments -------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -499,7 +499,7 @@ def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
     return pfn
 
 
-# -- books and shutdown --------------------------------------------------------------------------------------------------
+# -- books and shutdown ----------------------------------------------------------------------------------------------
 
 
 @inlined
