@@ -35,7 +35,8 @@ table("source_block", "i4")  # [serial] -> first page of the block
 table("source_got", "i4")  # serials of the blocks handed out since the journal was read
 table("source_freed", "i4")  # serials of the blocks that came back since then
 
-SOURCE_EXHAUSTED = fault_code("page-source", "no memory left for block {a} of order {b}: give the machine more")
+SOURCE_EXHAUSTED_CODE = "page-source"
+SOURCE_EXHAUSTED = fault_code(SOURCE_EXHAUSTED_CODE, "no memory left for block {a} of order {b}: give the machine more")
 
 
 def script_pages(k: Kernel) -> None:

@@ -12,14 +12,17 @@ from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
 from ..engine.path import charge
-from ..mm.layout import NONE, PAGE_SIZE
+from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
 from .pool_layout import (
     BIAS_MAX,
     CLAMPED_RING_SIZE,
     DEFER_TIME_MS,
+    DEFAULT_RING_SIZE,
     DEFER_WARN_INTERVAL_MS,
+    DMA_BIDIRECTIONAL,
+    DMA_FROM_DEVICE,
     MAX_RING_SIZE,
     PP_ALLOC_CACHE_REFILL,
     PP_ALLOC_CACHE_SIZE,
@@ -36,11 +39,10 @@ E2BIG = -7
 EVERYTHING = 2**32 - 1
 """dma_sync_size -1: the whole of max_len."""
 
+CREATE_FAILED = message("create_failed", "page_pool_create() gave up with errno {a}")
 NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
 RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
-STALLED_SHUTDOWN = message(
-    "stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec"
-)
+STALLED_SHUTDOWN = message("stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec")
 ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
 FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
 
@@ -52,17 +54,19 @@ PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from an
 # -- creation ----------------------------------------------------------------------------------------------------
 
 
-@kernel_function(traced=False, entry=True)
-def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: int, max_len: int) -> int:
-    """What ``page_pool_create`` says of the parameters: the ring size to use, or a negative error number."""
+@kernel_function(traced=False)
+def page_pool_init(k: Kernel, flags: int, size: int, dma_dir: int, max_len: int) -> int:
+    """The ring size that a pool of these parameters gets, or a negative error number."""
     era = k.era[0]
     if flags & ~PP_FLAG_ALL:
         return EINVAL
-    if size > MAX_RING_SIZE:
-        if era.pool_ring_limit == 0:
-            return E2BIG
-        size = CLAMPED_RING_SIZE
-    bad_direction = dma_dir not in (0, 2)
+    if size == 0:
+        size = DEFAULT_RING_SIZE
+    if era.pool_ring_limit != 0:
+        size = min(size, CLAMPED_RING_SIZE)
+    elif size > MAX_RING_SIZE:
+        return E2BIG
+    bad_direction = dma_dir not in (DMA_BIDIRECTIONAL, DMA_FROM_DEVICE)
     if bad_direction and ((flags & PP_FLAG_DMA_MAP) != 0 or era.pool_dma_dir_check == 0):
         return EINVAL
     if flags & PP_FLAG_DMA_SYNC_DEV:
@@ -71,6 +75,15 @@ def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: 
         if max_len == 0:
             return EINVAL
     return size
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: int, max_len: int) -> int:
+    """What ``page_pool_create`` says of the parameters: the ring size to use, or a negative error number (logged)."""
+    answer = page_pool_init(k, flags, size, dma_dir, max_len)
+    if answer < 0:
+        printk(k, cpu, CREATE_FAILED, answer, 0)
+    return answer
 
 
 # -- getting pages: the consumer only ------------------------------------------------------------------------------
@@ -274,13 +287,22 @@ def page_pool_alloc_pages(k: Kernel, cpu: int, pool: int) -> int:
 # -- letting pages go ------------------------------------------------------------------------------------------------
 
 
+@inlined
+def page_pool_clear_pp_info(k: Kernel, pfn: int) -> None:
+    """Take the signature off.  It shares its word with the emergency mark (from v5.14), which goes with it."""
+    page = k.pages[pfn]
+    page.pp = 0
+    if k.era[0].pool_skb_recycle != 0:
+        page.flags &= ~PG_PFMEMALLOC
+
+
 @kernel_function(entry=True)
 def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page from the pool: unmapped, unsigned, off the books.  The caller keeps its reference."""
     p = k.pool[pool]
     if p.flags & PP_FLAG_DMA_MAP:
         dma_unmap_page_attrs(k, cpu, pfn)
-    k.pages[pfn].pp = 0
+    page_pool_clear_pp_info(k, pfn)
     p.release_cnt += 1
 
 
@@ -523,6 +545,13 @@ def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
         page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
 
 
+@kernel_function(traced=False, entry=True)
+def page_pool_nid_changed(k: Kernel, cpu: int, pool: int, nid: int) -> None:
+    """:func:`page_pool_update_nid`, unless the pool prefers ``nid`` already.  Consumer only."""
+    if k.pool[pool].nid != nid:
+        page_pool_update_nid(k, cpu, pool, nid)
+
+
 @kernel_function(traced=False)
 def page_pool_empty_ring(k: Kernel, cpu: int, pool: int) -> None:
     """Give every page in the ring back to the allocator; one with more than the pool's reference is a violation."""
@@ -551,6 +580,9 @@ def page_pool_scrub(k: Kernel, cpu: int, pool: int) -> None:
 def page_pool_free(k: Kernel, cpu: int, pool: int) -> None:
     """The end of the pool itself."""
     p = k.pool[pool]
+    p.disconnected = p.disconnect
+    k.pools[0].freed += 1
+    p.freed = k.pools[0].freed
     if p.flags & PP_FLAG_DMA_MAP:
         k.pools[0].device_puts += 1
     p.alive = 0
@@ -581,6 +613,15 @@ def schedule_release(k: Kernel, pool: int) -> None:
     p.work_order = w.scheduled
 
 
+@inlined
+def seconds_between(start: int, now: int) -> int:
+    """Whole seconds from ``start`` to ``now`` (ms), from the low 32 bits of both as a signed number."""
+    ms = (now - start) & 0xFFFFFFFF
+    if ms >= 0x80000000:
+        return -((0x100000000 - ms) // 1000)
+    return ms // 1000
+
+
 @kernel_function(traced=False, entry=True)
 def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
     """The delayed work of a pool in shutdown."""
@@ -592,12 +633,20 @@ def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
         return
     now = k.work[0].now
     if now >= p.defer_warn:
-        printk(k, cpu, STALLED_SHUTDOWN, inflight, (now - p.defer_start) // 1000)
+        printk(k, cpu, STALLED_SHUTDOWN, inflight, seconds_between(p.defer_start, now))
         p.defer_warn = now + DEFER_WARN_INTERVAL_MS
     if how == 1 and p.destroy_cnt > FORCED_AFTER:
         page_pool_free(k, cpu, pool)
         return
     schedule_release(k, pool)
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_use_xdp_mem(k: Kernel, cpu: int, pool: int) -> None:
+    """One more user, a registered memory model, which hears of the end of the pool."""
+    p = k.pool[pool]
+    p.users += 1
+    p.disconnect = 1
 
 
 FORCED_AFTER = 120
