@@ -55,16 +55,22 @@ def set_emergency(k: Kernel, on: bool) -> None:
 
 def handed_out(k: Kernel) -> list[int]:
     """Serials of the blocks handed out since the last call, in order."""
-    count = k.page_source[0].got_count
-    k.page_source[0].got_count = 0
+    source = k.page_source[0]
+    count = source.got_count
+    if count == 0:
+        return []
+    source.got_count = 0
     serials: list[int] = k.arrays["source_got"][:count].tolist()
     return serials
 
 
 def given_back(k: Kernel) -> list[int]:
     """Serials of the blocks that came back since the last call, in order."""
-    count = k.page_source[0].freed_count
-    k.page_source[0].freed_count = 0
+    source = k.page_source[0]
+    count = source.freed_count
+    if count == 0:
+        return []
+    source.freed_count = 0
     serials: list[int] = k.arrays["source_freed"][:count].tolist()
     return serials
 

@@ -18,9 +18,7 @@ from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap
 from .pool_layout import (
     BIAS_MAX,
     CLAMPED_RING_SIZE,
-    DEFER_TIME_MS,
     DEFAULT_RING_SIZE,
-    DEFER_WARN_INTERVAL_MS,
     DMA_BIDIRECTIONAL,
     DMA_FROM_DEVICE,
     MAX_RING_SIZE,
@@ -31,8 +29,8 @@ from .pool_layout import (
     PP_FLAG_DMA_SYNC_DEV,
     PP_FLAG_PAGE_FRAG,
 )
-from .recycle import REFUSED
 from .ptr_ring import ring_consume, ring_empty, ring_produce
+from .recycle import REFUSED
 
 EINVAL = -22
 E2BIG = -7
@@ -40,9 +38,6 @@ EVERYTHING = 2**32 - 1
 """dma_sync_size -1: the whole of max_len."""
 
 CREATE_FAILED = message("create_failed", "page_pool_create() gave up with errno {a}")
-NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
-RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
-STALLED_SHUTDOWN = message("stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec")
 ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
 FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
 
@@ -140,7 +135,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
 
 @kernel_function(traced=False)
 def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
-    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring ends up in the cache unused."""
+    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring goes to the cache unused."""
     p = k.pool[pool]
     if ring_empty(k, pool):
         p.alloc_empty += 1
@@ -311,6 +306,21 @@ def page_pool_return_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page and drop the pool's reference."""
     page_pool_release_page(k, cpu, pool, pfn)
     put_page(k, cpu, pfn)
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
+    """Prefer another node from now on; the cache is emptied, the ring is sorted out at refill.  Consumer only."""
+    k.pool[pool].nid = nid
+    while k.pool[pool].cache_count > 0:
+        page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_nid_changed(k: Kernel, cpu: int, pool: int, nid: int) -> None:
+    """:func:`page_pool_update_nid`, unless the pool prefers ``nid`` already.  Consumer only."""
+    if k.pool[pool].nid != nid:
+        page_pool_update_nid(k, cpu, pool, nid)
 
 
 @inlined
@@ -488,7 +498,7 @@ def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
 
 @kernel_function(entry=True)
 def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
-    """A piece of ``size`` bytes; its offset is in ``k.pools[0].frag_offset``.  NONE: no memory or not possible.  Consumer only."""
+    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: no memory, not possible.  Consumer only."""
     p = k.pool[pool]
     whole = PAGE_SIZE << p.order
     pfn = p.frag_page - 1
@@ -521,149 +531,3 @@ def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
     p.frag_offset = offset + size
     k.pools[0].frag_offset = offset
     return pfn
-
-
-# -- books and shutdown --------------------------------------------------------------------------------------------------
-
-
-@inlined
-def page_pool_inflight(k: Kernel, cpu: int, pool: int) -> int:
-    """Pages held by the pool and its users: hold - release as a signed 32-bit number."""
-    p = k.pool[pool]
-    distance = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
-    if distance >= 0x80000000:
-        distance -= 0x100000000
-        printk(k, cpu, NEGATIVE_INFLIGHT, distance, 0)
-    return distance
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
-    """Prefer another node from now on; the cache is emptied, the ring is sorted out at refill.  Consumer only."""
-    k.pool[pool].nid = nid
-    while k.pool[pool].cache_count > 0:
-        page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_nid_changed(k: Kernel, cpu: int, pool: int, nid: int) -> None:
-    """:func:`page_pool_update_nid`, unless the pool prefers ``nid`` already.  Consumer only."""
-    if k.pool[pool].nid != nid:
-        page_pool_update_nid(k, cpu, pool, nid)
-
-
-@kernel_function(traced=False)
-def page_pool_empty_ring(k: Kernel, cpu: int, pool: int) -> None:
-    """Give every page in the ring back to the allocator; one with more than the pool's reference is a violation."""
-    while True:
-        pfn = ring_consume(k, pool)
-        if pfn == NONE:
-            return
-        refs = k.pages[pfn].refcount
-        if refs != 1:
-            printk(k, cpu, RING_REFCNT_VIOLATION, refs, 0)
-        page_pool_return_page(k, cpu, pool, pfn)
-
-
-@kernel_function(traced=False)
-def page_pool_scrub(k: Kernel, cpu: int, pool: int) -> None:
-    """Empty the cache (in the first round only) and the ring."""
-    p = k.pool[pool]
-    if p.destroy_cnt == 0:
-        while p.cache_count > 0:
-            page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
-    p.destroy_cnt += 1
-    page_pool_empty_ring(k, cpu, pool)
-
-
-@kernel_function(traced=False)
-def page_pool_free(k: Kernel, cpu: int, pool: int) -> None:
-    """The end of the pool itself."""
-    p = k.pool[pool]
-    p.disconnected = p.disconnect
-    k.pools[0].freed += 1
-    p.freed = k.pools[0].freed
-    if p.flags & PP_FLAG_DMA_MAP:
-        k.pools[0].device_puts += 1
-    p.alive = 0
-    p.work_pending = 0
-
-
-@kernel_function(traced=False)
-def page_pool_release(k: Kernel, cpu: int, pool: int) -> int:
-    """One round of shutdown; frees the pool when nothing is in flight.  Returns what is."""
-    page_pool_scrub(k, cpu, pool)
-    if k.era[0].pool_accounting == 0:
-        page_pool_free(k, cpu, pool)
-        return 0
-    inflight = page_pool_inflight(k, cpu, pool)
-    if inflight == 0:
-        page_pool_free(k, cpu, pool)
-    return inflight
-
-
-@inlined
-def schedule_release(k: Kernel, pool: int) -> None:
-    """Ask for another round of shutdown in a second."""
-    p = k.pool[pool]
-    w = k.work[0]
-    p.work_pending = 1
-    p.work_due = w.now + DEFER_TIME_MS
-    w.scheduled += 1
-    p.work_order = w.scheduled
-
-
-@inlined
-def seconds_between(start: int, now: int) -> int:
-    """Whole seconds from ``start`` to ``now`` (ms), from the low 32 bits of both as a signed number."""
-    ms = (now - start) & 0xFFFFFFFF
-    if ms >= 0x80000000:
-        return -((0x100000000 - ms) // 1000)
-    return ms // 1000
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
-    """The delayed work of a pool in shutdown."""
-    p = k.pool[pool]
-    p.work_pending = 0
-    inflight = page_pool_release(k, cpu, pool)
-    how = k.era[0].pool_shutdown
-    if inflight == 0 or (how == 3 and inflight < 0):
-        return
-    now = k.work[0].now
-    if now >= p.defer_warn:
-        printk(k, cpu, STALLED_SHUTDOWN, inflight, seconds_between(p.defer_start, now))
-        p.defer_warn = now + DEFER_WARN_INTERVAL_MS
-    if how == 1 and p.destroy_cnt > FORCED_AFTER:
-        page_pool_free(k, cpu, pool)
-        return
-    schedule_release(k, pool)
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_use_xdp_mem(k: Kernel, cpu: int, pool: int) -> None:
-    """One more user, a registered memory model, which hears of the end of the pool."""
-    p = k.pool[pool]
-    p.users += 1
-    p.disconnect = 1
-
-
-FORCED_AFTER = 120
-"""Retries after which v5.3 frees a pool that still has pages out."""
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
-    """Drop one user; the last one shuts the pool down, at once or as soon as its pages are back."""
-    p = k.pool[pool]
-    p.users -= 1
-    if p.users > 0:
-        return
-    page_pool_free_frag(k, cpu, pool)
-    if page_pool_release(k, cpu, pool) == 0:
-        return
-    now = k.work[0].now
-    p.defer_start = now
-    p.defer_warn = now + DEFER_WARN_INTERVAL_MS
-    schedule_release(k, pool)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine.layout import Kernel
 from ..mm.layout import NONE
-from .page_pool import page_pool_release_retry
+from .page_pool_shutdown import page_pool_release_retry
 
 
 def next_work(k: Kernel) -> int:

@@ -43,8 +43,9 @@ def _objects(path: Path) -> Iterator[Entry]:
     number = 0
     try:
         with _open(path) as file:
-            for number, text in enumerate(file, start=1):  # noqa: B007  the number is needed when reading fails
-                entry = json.loads(text)
+            for text in file:
+                number += 1
+                entry = json.loads(text.decode())
                 if not isinstance(entry, dict):
                     raise VectorError(f"{path}:{number}: a line must hold one JSON object")
                 yield number, entry

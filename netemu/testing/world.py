@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from netemu.engine.faults import raise_fault
 from netemu.engine.log import messages_since
 from netemu.errors import KernelBug
@@ -30,7 +32,6 @@ from netemu.net.page_pool import (
     page_pool_alloc_frag,
     page_pool_alloc_pages,
     page_pool_defrag_page,
-    page_pool_destroy,
     page_pool_fragment_page,
     page_pool_nid_changed,
     page_pool_put_defragged_page,
@@ -40,8 +41,8 @@ from netemu.net.page_pool import (
     page_pool_release_page,
     page_pool_return_skb_page,
     page_pool_update_nid,
-    page_pool_use_xdp_mem,
 )
+from netemu.net.page_pool_shutdown import page_pool_destroy, page_pool_use_xdp_mem
 from netemu.net.pool_setup import page_pool_create
 from netemu.net.pool_work import advance, run_next_work
 
@@ -336,7 +337,7 @@ class World:
         """The pool in a slot, in the order of :data:`POOL_FIELDS`."""
         p = self._rows[slot]
         ring = self.k.arrays["pool_ring"][p.ring_base : p.ring_base + p.ring_size]
-        slots = int(ring.astype(bool).sum())
+        slots = int(np.count_nonzero(ring))
         return (
             1 - p.alive,
             p.cache_count,
@@ -416,7 +417,7 @@ class World:
             return []
         self._pools_freed = now
         events = []
-        for freed, slot in sorted((row.freed, slot) for slot, row in self._rows.items() if row.freed > before):
+        for _order, slot in sorted((row.freed, slot) for slot, row in self._rows.items() if row.freed > before):
             if self._rows[slot].disconnected:
                 events.append(f"disconnect:{slot}")
             events.append(f"pool_free:{slot}")
