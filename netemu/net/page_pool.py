@@ -135,7 +135,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
 
 @kernel_function(traced=False)
 def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
-    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring goes to the cache unused."""
+    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring ends up cached."""
     p = k.pool[pool]
     if ring_empty(k, pool):
         p.alloc_empty += 1
@@ -498,7 +498,7 @@ def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
 
 @kernel_function(entry=True)
 def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
-    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: no memory, not possible.  Consumer only."""
+    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: none to be had.  Consumer only."""
     p = k.pool[pool]
     whole = PAGE_SIZE << p.order
     pfn = p.frag_page - 1
