@@ -12,7 +12,7 @@ TRACE ?= traces/router-imix.pcap
 RUN_FLAGS ?= --driver mlx5 --era v4.19
 
 # Folders whose tests drive compiled code; they run again interpreted and with bounds checks.
-COMPILED_ROOMS := engine mm net drivers
+COMPILED_ROOMS := engine mm net drivers conformance
 COMPILED_TESTS := $(patsubst %/,%,$(sort $(dir $(foreach room,$(COMPILED_ROOMS),$(wildcard tests/$(room)/test_*.py)))))
 
 .PHONY: help venv run test lint bench clean

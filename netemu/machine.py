@@ -23,7 +23,7 @@ from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
 from .errors import UsageError
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE, PG_BUDDY
-from .net import page_pool, rss, skbuff
+from .net import page_pool, page_pool_shutdown, rss, skbuff
 from .net.device_layout import MAX_QUEUES, NR_OPS
 from .net.plugin import Driver, Nic
 from .net.plugin_loader import OPERATIONS, blaming, load_driver
@@ -482,7 +482,7 @@ class PagePool:
 
     def destroy(self) -> None:
         """``page_pool_destroy``."""
-        page_pool.page_pool_destroy(self.machine.k, self.cpu, self.number)
+        page_pool_shutdown.page_pool_destroy(self.machine.k, self.cpu, self.number)
         self.machine.check()
 
     @property

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from netemu.mm.layout import PAGE_SIZE
-from netemu.net.page_pool import page_pool_destroy
+from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, page_column, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_PAGE_FRAG
 

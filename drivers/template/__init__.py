@@ -23,11 +23,11 @@ from netemu.net.dma import dma_sync_single_range_for_cpu
 from netemu.net.driver import arriving_length, count_received, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     page_pool_alloc_pages,
-    page_pool_destroy,
     page_pool_put_page,
     page_pool_recycle_direct,
     page_pool_release_page,
 )
+from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import page_column, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from netemu.net.recycle import recycle_draw, refuse_page

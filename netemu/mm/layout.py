@@ -104,6 +104,8 @@ table(
         ("pages", "i4"),
         ("devices", "i4"),
         ("skbs", "i4"),  # rows for sk_buffs, shared infos and small objects each
+        ("scripted", "i4"),  # 1: pages come from a scripted page source
+        ("new_page_flags", "i4"),  # flags of every page handed out
     ],
 )
 

@@ -24,6 +24,7 @@ from .layout import (
     PG_PFMEMALLOC,
     PG_TAIL,
 )
+from .page_source import source_alloc, source_alloc_bulk, source_free
 
 PCP_BATCH_SCALE_MAX = 5
 """CONFIG_PCP_BATCH_SCALE_MAX."""
@@ -465,13 +466,13 @@ def prep_new_page(k: Kernel, pfn: int, order: int, comp: int) -> None:
     """A page as its new owner finds it: one reference, no marks; a compound page if asked for."""
     p = k.pages[pfn]
     p.refcount = 1
-    p.flags = 0
+    p.flags = k.machine[0].new_page_flags
     p.order = order
     p.pp = 0
     p.where = 0
     p.frag_count = 0
     if comp and order > 0:
-        p.flags = PG_HEAD
+        p.flags |= PG_HEAD
         for tail in range(pfn + 1, pfn + (1 << order)):
             t = k.pages[tail]
             t.flags = PG_TAIL
@@ -503,7 +504,10 @@ def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     """A block of ``1 << order`` pages, nearest to memory node ``nid``; ``comp``: as a compound page.  NONE: no memory."""
     if order > MAX_ORDER:
         return NONE
-    pfn = get_page_from_freelist(k, cpu, nid, order)
+    if k.machine[0].scripted:
+        pfn = source_alloc(k, cpu, nid, order)
+    else:
+        pfn = get_page_from_freelist(k, cpu, nid, order)
     if pfn == NONE:
         k.zone[nid].failures += 1
         return NONE
@@ -511,9 +515,9 @@ def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     return pfn
 
 
-@kernel_function(name="__alloc_pages_bulk")
-def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
-    """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory."""
+@kernel_function(traced=False)
+def rmqueue_pcplist_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
+    """Up to ``count`` order-0 pages of one node from this CPU's list into ``k.page_array``; how many."""
     row = pcp_row(k, cpu, nid)
     pcp = k.pcp[row]
     got = 0
@@ -522,12 +526,22 @@ def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
             if rmqueue_bulk(k, cpu, nid, 0, nr_pcp_alloc(k, row, 0)) == 0:
                 break
         pcp.count -= 1
-        pfn = pcp_pop_head(k, row, 0)
         charge(k, cpu, BULK_PAGE)
-        prep_new_page(k, pfn, 0, 0)
-        k.page_array[got] = pfn
+        k.page_array[got] = pcp_pop_head(k, row, 0)
         got += 1
     k.zone[nid].allocated += got
+    return got
+
+
+@kernel_function(name="__alloc_pages_bulk")
+def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
+    """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory."""
+    if k.machine[0].scripted:
+        got = source_alloc_bulk(k, cpu, nid, count)
+    else:
+        got = rmqueue_pcplist_bulk(k, cpu, nid, count)
+    for i in range(got):
+        prep_new_page(k, k.page_array[i], 0, 0)
     if got == 0:
         pfn = __alloc_pages(k, cpu, nid, 0, 0)
         if pfn != NONE:
@@ -582,13 +596,18 @@ def free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> None:
 @kernel_function
 def __free_pages_ok(k: Kernel, cpu: int, pfn: int, order: int) -> None:
     """Free a block past the per-CPU lists, whatever its order."""
-    if free_pages_prepare(k, cpu, pfn, order):
+    if k.machine[0].scripted:
+        source_free(k, pfn)
+    elif free_pages_prepare(k, cpu, pfn, order):
         free_one_page(k, cpu, k.pages[pfn].zone, pfn, order)
 
 
 @kernel_function(inline=True)
 def free_unref_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
     """Free a block to this CPU's list; a list that has reached its high mark gives pages back."""
+    if k.machine[0].scripted:
+        source_free(k, pfn)
+        return
     if not free_pages_prepare(k, cpu, pfn, order):
         return
     zone = k.pages[pfn].zone
@@ -655,11 +674,10 @@ def page_ref_add(k: Kernel, pfn: int, n: int) -> None:
 
 @inlined
 def page_ref_sub_and_test(k: Kernel, cpu: int, pfn: int, n: int) -> bool:
-    """Drop ``n`` references; True when that was the last."""
+    """Drop ``n`` references; True when that was the last.  Below zero it goes on counting, as the kernel does."""
     p = k.pages[pfn]
     if p.refcount < n:
         fault(k, cpu, REFCOUNT, pfn, p.refcount)
-        return False
     p.refcount -= n
     return p.refcount == 0
 
