@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .engine import era, faults, log, path
 from .engine.kernel import seal
-from .mm import page_alloc, page_frag
+from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
     contents,
     device_layout,
@@ -27,6 +27,7 @@ era.declare_era_table()
 seal()
 
 __all__ = [
+    "buddy",
     "contents",
     "device_layout",
     "dma",
@@ -42,6 +43,7 @@ __all__ = [
     "page_pool",
     "page_pool_shutdown",
     "path",
+    "pcp",
     "ptr_ring",
     "recycle",
     "rss",

@@ -43,7 +43,7 @@ def _number(name: str) -> int:
 
 
 def cost_point(name: str) -> int:
-    """Declare a primitive that functions charge by number (``charge(k, cpu, ATOMIC)``); the profile prices it by name."""
+    """Declare a primitive that functions charge by number (``charge(k, cpu, X)``); the profile prices it by name."""
     return _number(name)
 
 

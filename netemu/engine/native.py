@@ -1,7 +1,7 @@
 """How compiled code sees machine state: one pointer, from which tables and rows are reached without copies.
 
 Imported only when something is compiled.  ``k.pages`` is a raw pointer (plus the length in the checked build),
-``k.pages[i]`` a record in place.  In the checked build an index outside a table is written to the machine's error record, row
+``k.pages[i]`` a record in place.  In the checked build an index outside a table is noted in the error record, row
 0 is used instead, and the run stops at the next look at that record.
 """
 
