@@ -201,13 +201,13 @@ class _NativeFunction:
         from numba.core import sigutils
 
         scope = dict(self.function.__globals__)
-        python = FunctionType(self.function.__code__, scope, self.function.__name__)  # type: ignore[attr-defined]
+        python = FunctionType(self.function.__code__, scope, self.function.__name__)
         python.__module__ = self.function.__module__
         python.__qualname__ = self.function.__qualname__
         made = dispatcher(python, cached=True, generation=content_key())
         arguments, result = sigutils.normalize_signature(self.signature)
         if not load_cached(made, arguments):
-            for name in self.function.__code__.co_names:  # type: ignore[attr-defined]
+            for name in self.function.__code__.co_names:
                 if isinstance(scope.get(name), _NativeFunction):
                     scope[name] = scope[name].made()
             made.compile(arguments if result is None else result(*arguments))
