@@ -9,7 +9,6 @@ import pytest
 
 from tests.cli.conftest import Run
 
-
 COMMANDS = ("replay", "eras", "bench", "warmup")
 
 
