@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-COLUMNS = "v4.19 v5.0 v5.4 v5.10 v5.15 v6.1 v6.6 v6.12".split()
+COLUMNS = ["v4.19", "v5.0", "v5.4", "v5.10", "v5.15", "v6.1", "v6.6", "v6.12"]
 
 _ROWS = """
 page_frag_free        buddy, v5.0 pcp
