@@ -28,18 +28,18 @@ def stepper(setting: Setting, driver: str, **options: Any) -> Stepper:
     return Stepper(driver, setting.era, switches=setting.switches, **options)
 
 
-@shows("skb_napi_cache", free_only=(0, 1), reuse=(32, 0))
-def _structs_kept_of_64_and_taken_from_the_slab_for_the_next(setting: Setting) -> tuple[int, int]:
+@shows("skb_napi_cache", free_only=(64, 1), reuse=(32, 0))
+def _structs_freed_in_bulk_and_taken_from_the_slab(setting: Setting) -> tuple[int, int]:
     """64 packets are freed in NAPI, and one is built there."""
     machine = setting.machine()
     slab = machine.k.slab[0]
     for skb in [machine.alloc_skb(100) for _ in range(64)]:
         machine.napi_consume_skb(skb)
-    kept, taken = machine.k.softnet[0].skb_count, slab.head_allocs
+    taken = slab.head_allocs
     page = machine.alloc_pages()
     assert page is not None
     machine.napi_build_skb(page)
-    return kept, slab.head_allocs - taken
+    return slab.head_bulk_frees, slab.head_allocs - taken
 
 
 @shows("skb_small_head", page_frag="piece of 32 KiB", kmalloc="object", slices="piece of a page")
@@ -81,11 +81,11 @@ def _pool_of_a_closed_queue(setting: Setting) -> str:
     return "waits for ever" if nic.pool.alive else "gone"
 
 
-@shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 15))
-def _structs_taken_alone_and_left_in_the_cache_by_a_received_frame(setting: Setting) -> tuple[int, int]:
+@shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 16))
+def _structs_taken_for_a_received_frame(setting: Setting) -> tuple[int, int]:
     nic = stepper(setting, "mlx5", options={"rq": "legacy"})
     nic.receive(60)
-    return nic.k.slab[0].head_allocs, nic.k.softnet[0].skb_count
+    return nic.k.slab[0].head_allocs, nic.k.slab[0].head_bulk_allocs
 
 
 @shows("netsec_rx", netdev_alloc_skb=(0, 2176, 0), napi_alloc_frag=(16, 2176, 0), page_pool=(256, 4352, 1))
