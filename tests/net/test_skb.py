@@ -359,11 +359,15 @@ def test_a_dead_skb_is_reported_and_nothing_is_freed_twice(again: str) -> None:
     skb = built(machine)
     machine.consume_skb(skb)
     freed = machine.k.zone[0].freed
+    use = {
+        "consume_skb": lambda: machine.consume_skb(skb),
+        "kfree_skb": lambda: machine.kfree_skb(skb),
+        "napi_consume_skb": lambda: machine.napi_consume_skb(skb),
+        "clone": skb.clone,
+        "get": skb.get,
+    }[again]
     with pytest.raises(KernelBug, match=f"sk_buff {skb.number} is used after") as caught:
-        if again in {"clone", "get"}:
-            getattr(skb, again)()
-        else:
-            getattr(machine, again)(skb)
+        use()
     assert caught.value.code == "SK-01"
     assert machine.k.zone[0].freed == freed
     assert machine.k.slab[0].live == 0
