@@ -126,7 +126,7 @@ def _encode(packet: Any) -> tuple[int, bytes]:
         data = bytes(packet)
     except Exception as error:
         raise UsageError(f"a packet cannot be built: {type(error).__name__}: {error}") from None
-    return round(float(getattr(packet, "time", 0)) * 10**9), data
+    return round((getattr(packet, "time", 0) or 0) * 10**9), data  # scapy reads exact decimals
 
 
 def open_source(trace: Any) -> Source:

@@ -36,7 +36,8 @@ def test_a_scapy_reader_is_a_trace() -> None:
 
 def test_packets_made_by_hand_are_a_trace(tmp_path: Path) -> None:
     out = tmp_path / "out.pcap"
-    made = [Ether() / IP(src="192.0.2.1", dst="192.0.2.2") / UDP(dport=port) / bytes(20) for port in range(1, 50)]
+    link = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+    made = [link / IP(src="192.0.2.1", dst="192.0.2.2") / UDP(dport=port) / bytes(20) for port in range(1, 50)]
     run((packet for packet in made), out=out)
     assert [data for _ts, data, _wire in packets(out)] == [bytes(packet) for packet in made]
 
@@ -85,15 +86,21 @@ def test_what_is_no_packet_is_refused(trace: Any, said: str) -> None:
         replay(trace)
 
 
+def whole_records(capture: bytes) -> int:
+    """Records of a little-endian pcap that are complete."""
+    count, at = 0, 24
+    while at + 16 <= len(capture):
+        at += 16 + int.from_bytes(capture[at + 8 : at + 12], "little")
+        count += at <= len(capture)
+    return count
+
+
 @pytest.mark.parametrize("keep", [24 + 76 * 5, -1, -17])
 def test_a_cut_capture_reports_what_came_before_the_cut(tmp_path: Path, keep: int) -> None:
     whole = IMIX.read_bytes()
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(whole[:keep])
-    complete = 0
-    with pytest.raises(CaptureError):
-        for _packet in packets(cut):
-            complete += 1
+    complete = whole_records(cut.read_bytes())
     result = replay(cut)
     assert result["packets"]["offered"] == result["packets"]["forwarded"] == complete > 0
     assert result.error is not None
