@@ -73,6 +73,9 @@ class Source(Protocol):
     def offset(self) -> int: ...
 
 
+_END = object()
+
+
 class PacketSource:
     """Packets from an iterable of scapy packets or bytes.  A scapy packet's ``time`` (s) is kept."""
 
@@ -89,8 +92,8 @@ class PacketSource:
         count = used = 0
         while count < len(batch.records):
             if self._pending is None:
-                packet = next(self._iterator, None)
-                if packet is None:
+                packet = next(self._iterator, _END)
+                if packet is _END:
                     break
                 self._pending = _encode(packet)
             ts_ns, data = self._pending
