@@ -30,6 +30,7 @@ from .net.plugin_loader import OPERATIONS, blaming, load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
+from .net.skbuff import __alloc_skb as _alloc_skb  # a class would mangle the name
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -254,7 +255,7 @@ class Machine:
 
     def alloc_skb(self, size: int, *, cpu: int = 0) -> SkBuff:
         """``alloc_skb``: the head is a small object."""
-        return self._skb(skbuff.__alloc_skb(self.k, cpu, size, 0))
+        return self._skb(_alloc_skb(self.k, cpu, size, 0))
 
     def napi_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
         """``napi_alloc_skb``: a receive buffer with 64 bytes of headroom."""

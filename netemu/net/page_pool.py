@@ -46,7 +46,7 @@ RING_SLOT = cost_point("ptr_ring_slot")
 PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from another CPU or the allocator
 
 
-# -- creation ----------------------------------------------------------------------------------------------------
+# -- creation --------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False)
@@ -81,7 +81,7 @@ def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: 
     return answer
 
 
-# -- getting pages: the consumer only ------------------------------------------------------------------------------
+# -- getting pages: the consumer only --------------------------------------------------------------------------------
 
 
 @inlined
@@ -450,7 +450,7 @@ def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> 
     return 1
 
 
-# -- fragments ---------------------------------------------------------------------------------------------------------
+# -- fragments -------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, IO
 
 from netemu.errors import NetemuError
 
@@ -33,7 +33,7 @@ Entry = tuple[int, dict[str, Any]]
 """An operation with its answer, and the line of the file that it stands in."""
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         magic = file.read(2)
     return gzip.open(path) if magic == GZIP_MAGIC else path.open("rb")
