@@ -25,7 +25,7 @@ from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_page
 from .layout import CACHE, CACHE_SIZE, PAGE_BIAS, PAGE_SIZE, RQ
 
 
-@kernel_function
+@kernel_function(inline=True)
 def mlx5e_rx_cache_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> bool:
     """Keep a page, still mapped, for this queue; False when the cache is full or the page unfit."""
     q = k.rxq[rxq]
@@ -42,7 +42,7 @@ def mlx5e_rx_cache_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> bool:
     return True
 
 
-@kernel_function
+@kernel_function(inline=True)
 def mlx5e_rx_cache_get(k: Kernel, cpu: int, rxq: int) -> int:
     """The oldest page of the cache, if nobody else holds it any more.  Younger ones are not looked at."""
     q = k.rxq[rxq]
@@ -76,7 +76,7 @@ def parked_page(k: Kernel, cpu: int, rxq: int) -> int:
     return pfn
 
 
-@kernel_function
+@kernel_function(inline=True)
 def mlx5e_page_alloc_mapped(k: Kernel, cpu: int, rxq: int) -> int:
     """A mapped page for a receive buffer.  NONE: no memory."""
     if k.era[0].mlx5_rx_cache == 0:
@@ -99,7 +99,7 @@ def mlx5e_page_alloc_mapped(k: Kernel, cpu: int, rxq: int) -> int:
     return pfn
 
 
-@kernel_function
+@kernel_function(inline=True)
 def mlx5e_page_release(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
     """Done with a page: into the cache; if that is full, unmapped and back to the pool, which lets busy pages go."""
     if k.recycle[0].forced:
@@ -113,7 +113,7 @@ def mlx5e_page_release(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
     page_pool_recycle_direct(k, cpu, k.rxq[rxq].pool, pfn)
 
 
-@kernel_function(name="mlx5e_page_release_fragmented")
+@kernel_function(name="mlx5e_page_release_fragmented", inline=True)
 def page_release_fragmented(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) -> None:
     """v6.4: drop the driver's unused fragments; the last holder, driver or skb, returns the page to the pool."""
     if k.recycle[0].forced and not recycle_draw(k):
@@ -122,7 +122,7 @@ def page_release_fragmented(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) 
         page_pool_put_defragged_page(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, 1)
 
 
-@kernel_function(traced=False)
+@kernel_function(traced=False, inline=True)
 def page_done(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) -> None:
     """Release a receive page the way this era does."""
     if k.era[0].mlx5_rx_cache != 0:

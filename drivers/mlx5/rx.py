@@ -114,7 +114,7 @@ def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     return refill_legacy(k, cpu, rxq)
 
 
-@kernel_function(name="mlx5e_alloc_rx_wqe")
+@kernel_function(name="mlx5e_alloc_rx_wqe", inline=True)
 def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
     """Memory for one fragment: a page of its own, or the rest of the page before it."""
     q = k.rxq[rxq]
@@ -219,7 +219,7 @@ def build_driver_skb(k: Kernel, cpu: int, page: int, offset: int, size: int) -> 
     return napi_build_skb(k, cpu, page, offset, size)
 
 
-@kernel_function(name="mlx5e_build_linear_skb")
+@kernel_function(name="mlx5e_build_linear_skb", inline=True)
 def build_linear_skb(k: Kernel, cpu: int, rxq: int, page: int, offset: int, length: int) -> int:
     """An skb over the frame where it lies: headroom, data, shared info."""
     headroom = RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).headroom
@@ -254,7 +254,7 @@ def deliver(k: Kernel, cpu: int, rxq: int, skb: int, row: int, length: int) -> N
     napi_gro_receive(k, cpu, skb)
 
 
-@kernel_function(name="mlx5e_skb_from_cqe_linear")
+@kernel_function(name="mlx5e_skb_from_cqe_linear", inline=True)
 def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
     """Legacy, one fragment per frame."""
     q = k.rxq[rxq]
@@ -307,7 +307,7 @@ def copy_head(k: Kernel, skb: int, origin: int, count: int) -> None:
     skb_put(k, skb, count)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def mlx5e_free_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> None:
     """The driver is done with a WQE: release the pages that end in it."""
     q = k.rxq[rxq]
@@ -329,7 +329,7 @@ def release_frag(k: Kernel, cpu: int, rxq: int, row: int) -> None:
         first.page = 0
 
 
-@kernel_function(name="mlx5e_handle_rx_cqe")
+@kernel_function(name="mlx5e_handle_rx_cqe", inline=True)
 def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     """One frame of a legacy queue."""
     q = k.rxq[rxq]
@@ -348,7 +348,7 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     r.ci += 1
 
 
-@kernel_function(name="mlx5e_skb_from_cqe_mpwrq_linear")
+@kernel_function(name="mlx5e_skb_from_cqe_mpwrq_linear", inline=True)
 def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: int, length: int) -> int:
     """Striding, whole frame in one stride."""
     q = k.rxq[rxq]
@@ -403,7 +403,7 @@ def free_rx_mpwqe(k: Kernel, cpu: int, rxq: int, wqe: int) -> None:
         page_done(k, cpu, rxq, m.page, m.used)
 
 
-@kernel_function(name="mlx5e_handle_rx_cqe_mpwrq")
+@kernel_function(name="mlx5e_handle_rx_cqe_mpwrq", inline=True)
 def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     """One frame, or one filler, of a striding queue."""
     q = k.rxq[rxq]

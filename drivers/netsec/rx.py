@@ -76,7 +76,7 @@ def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
 # -- buffers ---------------------------------------------------------------------------------------------------------
 
 
-@kernel_function
+@kernel_function(inline=True)
 def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
     """A receive buffer, mapped: an skb, or the byte address of a fragment or page.  NONE: no memory."""
     how = k.era[0].netsec_rx
@@ -126,7 +126,7 @@ def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
 # -- one completion ----------------------------------------------------------------------------------------------------
 
 
-@kernel_function(name="netsec_build_skb", traced=False)
+@kernel_function(name="netsec_build_skb", traced=False, inline=True)
 def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int:
     """The skb over a received buffer, by era.  NONE: no memory for the struct."""
     how = k.era[0].netsec_rx

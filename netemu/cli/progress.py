@@ -60,7 +60,7 @@ class ReplayProgress:
 
 def compile_if_needed() -> float:
     """Compile the engine unless that was done before, and say so: it is the one long wait.  Returns its seconds."""
-    from netemu.engine import warm
+    from netemu import warm
 
     if warm.is_warm():
         return 0.0

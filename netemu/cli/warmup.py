@@ -12,7 +12,8 @@ import click
 def command(as_json: bool) -> None:
     """Compile the engine for this machine and keep the result on disk, so that later runs start at once."""
     from netemu.cli.progress import compile_if_needed
-    from netemu.engine import jit, warm
+    from netemu import warm
+    from netemu.engine import jit
 
     cached = warm.is_warm()
     seconds = compile_if_needed()

@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import lower_setattr_generic
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global, signature
 from numba.extending import (
     NativeValue,
@@ -33,30 +34,63 @@ from numba.np.numpy_support import from_dtype
 from .jit import CHECKED
 from .layout import MAX_DEVICES, PRIVATE_SLOTS, TABLES, Kernel, PrivateTable
 
-I32, I64 = ir.IntType(32), ir.IntType(64)
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 INDEX_ERROR = 1
 """First word of the error record after an access outside a table (see :mod:`netemu.engine.faults`)."""
 
 
-class TableType(types.Type):  # type: ignore[misc]
-    """A table of machine state: items of one numba type, laid out as in the numpy array behind it."""
+class RowType(types.Type):  # type: ignore[misc]
+    """One record of a table: a pointer to it in place.  ``label`` names the table."""
 
-    def __init__(self, item: Any, index: int) -> None:
+    def __init__(self, dtype: Any, label: str) -> None:
+        self.dtype = dtype
+        self.label = label
+        super().__init__(name=f"Row({label}, {dtype})")
+
+    def field(self, name: str) -> tuple[Any, int] | None:
+        """Numba type and byte offset of a field; an array inside a record is a :class:`TableType` of its own."""
+        if name not in self.dtype.fields:
+            return None
+        kind, offset = self.dtype.fields[name][:2]
+        item = from_dtype(kind.base)
+        if kind.shape:
+            item = TableType(item, f"{self.label}.{name}", UNCHECKED)
+        return item, offset
+
+
+class TableType(types.Type):  # type: ignore[misc]
+    """A table of machine state, or an array inside a record: items of one type, side by side.
+
+    ``index`` is the table's place in the machine's directory, for messages of the checked build.
+    """
+
+    def __init__(self, item: Any, label: str, index: int) -> None:
         self.item = item
+        self.label = label
         self.index = index
-        super().__init__(name=f"Table({index}, {item})")
+        super().__init__(name=f"Table({label}, {item})")
 
     @property
-    def key(self) -> Any:
-        return (self.index, self.item)
+    def item_size(self) -> int:
+        """Bytes from one item to the next."""
+        size: int = self.item.dtype.itemsize if isinstance(self.item, RowType) else self.item.bitwidth // 8
+        return size
+
+
+UNCHECKED = -100
+"""Directory place of arrays inside records: their indexes are not checked."""
+
+
+def _item_type(dtype: Any, label: str) -> Any:
+    return RowType(dtype, label) if dtype.names else from_dtype(dtype)
 
 
 class KernelType(types.Type):  # type: ignore[misc]
     """The machine state as a whole.  There is one: its layout is fixed once the kernel modules are imported."""
 
     def __init__(self) -> None:
-        self.tables = {n: TableType(from_dtype(s.dtype), s.index) for n, s in TABLES.items()}
+        self.tables = {n: TableType(_item_type(s.dtype, n), n, s.index) for n, s in TABLES.items()}
         super().__init__(name="netemu.Kernel")
 
     def __reduce__(self) -> Any:
@@ -80,6 +114,12 @@ class _KernelModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, I64.as_pointer())
 
 
+@register_model(RowType)
+class _RowModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, I8.as_pointer())
+
+
 @register_model(TableType)
 class _TableModel(models.StructModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
@@ -98,17 +138,30 @@ def _unbox_kernel(_kind: Any, value: Any, c: Any) -> NativeValue:
     return NativeValue(c.builder.bitcast(pointer, I64.as_pointer()), is_error=failed)
 
 
+def _tag(builder: Any, access: Any, label: str) -> Any:
+    """Mark a load or store: accesses with different labels never touch the same memory (LLVM's scalar TBAA).
+
+    Every field of every table has a label of its own, and the directory of tables has one: so a store to one
+    counter does not make the compiler load every other one, or a table's address, again.
+    """
+    module = builder.module
+    root = module.add_metadata([ir.MetaDataString(module, "netemu")])
+    kind = module.add_metadata([ir.MetaDataString(module, label), root, ir.Constant(I64, 0)])
+    access.set_metadata("tbaa", module.add_metadata([kind, kind, ir.Constant(I64, 0)]))
+    return access
+
+
+def _load_word(builder: Any, pointer: Any, index: int) -> Any:
+    # not marked !invariant.load: with it LLVM 20 stored poison into a table after inlining
+    return _tag(builder, builder.load(builder.gep(pointer, [ir.Constant(I32, index)])), "directory")
+
+
 @infer_getattr
 class _KernelAttributes(AttributeTemplate):  # type: ignore[misc]
     key = KernelType
 
     def generic_resolve(self, kind: KernelType, name: str) -> Any:
         return kind.tables.get(name)
-
-
-def _load_word(builder: Any, pointer: Any, index: int) -> Any:
-    # not marked !invariant.load: with it LLVM 20 stored poison into a table after inlining
-    return builder.load(builder.gep(pointer, [ir.Constant(I32, index)]))
 
 
 @lower_getattr_generic(KernelType)  # type: ignore[untyped-decorator]
@@ -120,6 +173,50 @@ def _kernel_table(context: Any, builder: Any, kind: KernelType, value: Any, name
         made.length = _load_word(builder, value, 2 * spec.index + 1)
         made.error = _load_word(builder, value, 2 * TABLES["error"].index)
     return made._getvalue()
+
+
+# -- fields of a record -------------------------------------------------------------------------------------------------
+
+
+@infer_getattr
+class _RowAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = RowType
+
+    def generic_resolve(self, kind: RowType, name: str) -> Any:
+        found = kind.field(name)
+        return found[0] if found else None
+
+
+def _field_pointer(context: Any, builder: Any, kind: RowType, row: Any, name: str) -> tuple[Any, Any]:
+    found = kind.field(name)
+    assert found is not None
+    item, offset = found
+    return item, builder.gep(row, [ir.Constant(I64, offset)])
+
+
+@lower_getattr_generic(RowType)  # type: ignore[untyped-decorator]
+def _get_field(context: Any, builder: Any, kind: RowType, row: Any, name: str) -> Any:
+    item, pointer = _field_pointer(context, builder, kind, row, name)
+    if isinstance(item, TableType):
+        made = cgutils.create_struct_proxy(item)(context, builder)
+        made.data = builder.ptrtoint(pointer, I64)
+        if CHECKED:
+            made.length = made.error = ir.Constant(I64, 0)
+        return made._getvalue()
+    access = builder.load(builder.bitcast(pointer, context.get_data_type(item).as_pointer()))
+    return _tag(builder, access, f"{kind.label}.{name}")
+
+
+@lower_setattr_generic(RowType)  # type: ignore[untyped-decorator]
+def _set_field(context: Any, builder: Any, sig: Any, args: Any, name: str) -> None:
+    kind = sig.args[0]
+    row, value = args
+    item, pointer = _field_pointer(context, builder, kind, row, name)
+    access = builder.store(value, builder.bitcast(pointer, context.get_data_type(item).as_pointer()))
+    _tag(builder, access, f"{kind.label}.{name}")
+
+
+# -- rows of a table ----------------------------------------------------------------------------------------------------
 
 
 @infer_global(operator.getitem)
@@ -154,34 +251,34 @@ def _checked_index(builder: Any, index: Any, length: Any, error: Any, table: int
 
 def _row_address(context: Any, builder: Any, kind: TableType, rows: Any, index: Any) -> Any:
     view = cgutils.create_struct_proxy(kind)(context, builder, rows)
-    if CHECKED:
+    if CHECKED and kind.index != UNCHECKED:
         index = _checked_index(builder, index, view.length, view.error, kind.index)
-    size = kind.item.size if isinstance(kind.item, types.Record) else kind.item.bitwidth // 8
-    return builder.add(view.data, builder.mul(index, ir.Constant(I64, size)))
+    return builder.add(view.data, builder.mul(index, ir.Constant(I64, kind.item_size)))
 
 
 @lower_builtin(operator.getitem, TableType, types.intp)  # type: ignore[untyped-decorator]
 def _lower_get_row(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    item = sig.args[0].item
-    address = _row_address(context, builder, sig.args[0], *args)
-    if isinstance(item, types.Record):
-        return builder.inttoptr(address, context.get_value_type(item))
-    return builder.load(builder.inttoptr(address, context.get_data_type(item).as_pointer()))
+    table = sig.args[0]
+    address = _row_address(context, builder, table, *args)
+    if isinstance(table.item, RowType):
+        return builder.inttoptr(address, I8.as_pointer())
+    pointer = builder.inttoptr(address, context.get_data_type(table.item).as_pointer())
+    return _tag(builder, builder.load(pointer), table.label)
 
 
 @lower_builtin(operator.setitem, TableType, types.intp, types.Any)  # type: ignore[untyped-decorator]
 def _lower_set_row(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     rows, index, value = args
     address = _row_address(context, builder, sig.args[0], rows, index)
-    kind = context.get_data_type(sig.args[0].item)
-    builder.store(value, builder.inttoptr(address, kind.as_pointer()))
+    pointer = builder.inttoptr(address, context.get_data_type(sig.args[0].item).as_pointer())
+    _tag(builder, builder.store(value, pointer), sig.args[0].label)
     return context.get_dummy_value()
 
 
 @cache
 def private_rows(owned: PrivateTable) -> Any:
     """The compiled form of a driver's private table: ``(k, dev, index) -> record``."""
-    item = from_dtype(owned.dtype)
+    item = RowType(owned.dtype, owned.name)
     slot, spec = owned.slot, TABLES["private"]
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -194,15 +291,15 @@ def private_rows(owned: PrivateTable) -> Any:
                 error = _load_word(builder, kernel, 2 * TABLES["error"].index)
                 pairs = ir.Constant(I64, 2 * PRIVATE_SLOTS * MAX_DEVICES)
                 pair = _checked_index(builder, pair, pairs, error, spec.index)
-                length = builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))]))
+                length = _tag(builder, builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))])), "private")
                 row = _checked_index(builder, row, length, error, -1 - slot)
-            base = builder.load(builder.gep(words, [pair]))
+            base = _tag(builder, builder.load(builder.gep(words, [pair])), "private")
             if CHECKED:
                 missing = builder.icmp_signed("==", base, ir.Constant(I64, 0))
                 scratch = _load_word(builder, kernel, 2 * TABLES["scratch"].index)
                 base = builder.select(missing, scratch, base)
-            address = builder.add(base, builder.mul(row, ir.Constant(I64, item.size)))
-            return builder.inttoptr(address, context.get_value_type(item))
+            address = builder.add(base, builder.mul(row, ir.Constant(I64, owned.dtype.itemsize)))
+            return builder.inttoptr(address, I8.as_pointer())
 
         return item(kernel_type(), types.int64, types.int64), generate
 

@@ -295,9 +295,13 @@ def nr_pcp_alloc(k: Kernel, row: int, order: int) -> int:
         return batch
     if pcp.high < batch:
         return 1
+    least = batch
     if order == 0:
-        room = max(pcp.high - pcp.count - batch, batch)
         batch <<= pcp.alloc_factor
+    if pcp.high_min != pcp.high_max:  # a longer list would have spared this refill
+        pcp.high = min(pcp.high + batch, pcp.high_max)
+    if order == 0:
+        room = max(pcp.high - pcp.count - least, least)
         if batch <= room and pcp.alloc_factor < PCP_BATCH_SCALE_MAX:
             pcp.alloc_factor += 1
         batch = min(batch, room)
@@ -358,8 +362,8 @@ def drain_before_lock(k: Kernel, cpu: int, zone: int, count: int) -> None:
         while k.pcp_list[row * NR_PCP_LISTS + index].head == NONE:
             run += PCP_MIGRATETYPES
             index = index + 1 if index < lists - 1 else 0
-        if run >= lists * PCP_MIGRATETYPES:
-            run = count  # the only list with pages
+        if run == lists * PCP_MIGRATETYPES:
+            run = count  # a full round without pages elsewhere: the only list that has any
         order = pindex_to_order(index)
         while run > 0 and freed < count and k.pcp_list[row * NR_PCP_LISTS + index].head != NONE:
             pfn = pcp_pop_tail(k, row, index)
@@ -427,7 +431,7 @@ def nr_pcp_high(k: Kernel, row: int, free_high: int) -> int:
 # -- allocation --------------------------------------------------------------------------------------------------------
 
 
-@kernel_function
+@kernel_function(inline=True)
 def rmqueue_pcplist(k: Kernel, cpu: int, zone: int, order: int) -> int:
     """A block from this CPU's list, refilled from the buddy lists when empty.  NONE: the zone has nothing."""
     row = pcp_row(k, cpu, zone)
@@ -476,7 +480,7 @@ def prep_new_page(k: Kernel, pfn: int, order: int, comp: int) -> None:
             t.refcount = 0
 
 
-@kernel_function
+@kernel_function(inline=True)
 def get_page_from_freelist(k: Kernel, cpu: int, nid: int, order: int) -> int:
     """The first zone, from ``nid`` on, that has a block of this order."""
     zones = k.machine[0].zones
@@ -578,7 +582,7 @@ def bad_page(k: Kernel, cpu: int, pfn: int) -> None:
         fault(k, cpu, FREE_SIGNED, pfn, p.pp - 1)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> None:
     """One block to the buddy lists: one hold of zone->lock."""
     z = k.zone[zone]
@@ -598,7 +602,7 @@ def __free_pages_ok(k: Kernel, cpu: int, pfn: int, order: int) -> None:
         free_one_page(k, cpu, k.pages[pfn].zone, pfn, order)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def free_unref_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
     """Free a block to this CPU's list; a list that has reached its high mark gives pages back."""
     if k.machine[0].scripted:

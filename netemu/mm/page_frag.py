@@ -25,7 +25,7 @@ PAGE_FRAG_CACHE_MAX_ORDER = 3
 SLICE = 1024
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, inline=True)
 def page_frag_free(k: Kernel, cpu: int, pfn: int) -> None:
     """Drop the reference of one fragment.  Until v5.0 even an order-0 page went past the per-CPU lists."""
     pfn = compound_head(k, pfn)

@@ -20,7 +20,7 @@ table(
 )
 
 
-@kernel_function
+@kernel_function(inline=True)
 def dma_map_page_attrs(k: Kernel, cpu: int, pfn: int) -> bool:
     """Map a whole page or block; False when the DMA layer fails."""
     d = k.dma[0]
@@ -33,14 +33,14 @@ def dma_map_page_attrs(k: Kernel, cpu: int, pfn: int) -> bool:
     return True
 
 
-@kernel_function
+@kernel_function(inline=True)
 def dma_unmap_page_attrs(k: Kernel, cpu: int, pfn: int) -> None:
     """Unmap what :func:`dma_map_page_attrs` mapped."""
     k.dma[0].unmappings += 1
     k.pages[pfn].dma_addr = 0
 
 
-@kernel_function
+@kernel_function(inline=True)
 def dma_sync_single_range_for_device(k: Kernel, cpu: int, size: int) -> None:
     """Hand ``size`` bytes to the device."""
     d = k.dma[0]
@@ -48,7 +48,7 @@ def dma_sync_single_range_for_device(k: Kernel, cpu: int, size: int) -> None:
     d.synced += size
 
 
-@kernel_function
+@kernel_function(inline=True)
 def dma_sync_single_range_for_cpu(k: Kernel, cpu: int, size: int) -> None:
     """Hand ``size`` bytes to the CPU."""
     k.dma[0].cpu_syncs += 1

@@ -47,7 +47,7 @@ def irq_schedules_napi(k: Kernel, cpu: int, napi: int) -> None:
     __napi_schedule(k, cpu, napi)
 
 
-@kernel_function(traced=False)
+@kernel_function(traced=False, inline=True)
 def napi_interrupt(k: Kernel, napi: int, when: int) -> None:
     """The NIC wants to be polled at ``when`` (ps).  Masked while it is scheduled; an idle CPU wakes up."""
     n = k.napi[napi]
@@ -165,7 +165,7 @@ def tx_ready(k: Kernel, cpu: int, txq: int) -> bool:
     return k.txd[q.base + (q.head & q.mask)].done <= k.cpu[cpu].clock
 
 
-@kernel_function(traced=False)
+@kernel_function(traced=False, inline=True)
 def softirq_step(k: Kernel, cpu: int) -> None:
     """One descriptor's worth of net_rx_action on this CPU."""
     s = k.softirq[cpu]
@@ -212,7 +212,7 @@ def has_work(k: Kernel, cpu: int) -> bool:
     return s.running != 0 or s.list_count != 0 or held_due(k, cpu) <= k.cpu[cpu].clock
 
 
-@kernel_function(traced=False)
+@kernel_function(traced=False, inline=True)
 def cpu_step(k: Kernel, cpu: int) -> None:
     """Advance a CPU that has work by one step: softirq first, process context when softirq yields or is done."""
     s = k.softirq[cpu]

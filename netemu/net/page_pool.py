@@ -252,7 +252,7 @@ def __page_pool_alloc_pages_slow(k: Kernel, cpu: int, pool: int) -> int:
     return pop_cache(k, pool)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, inline=True)
 def page_pool_alloc_pages(k: Kernel, cpu: int, pool: int) -> int:
     """A page for the driver: from the cache, the ring, or the page allocator.  NONE: no memory.  Consumer only."""
     p = k.pool[pool]
@@ -326,7 +326,7 @@ def direct_is_allowed(k: Kernel, cpu: int, pool: int, asked: int) -> bool:
     return asked != 0 or (in_softirq and k.pool[pool].napi_cpu == cpu + 1)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> int:
     """Recycle into the cache if allowed.  Returns the page if it is left for the ring, else NONE."""
     page = k.pages[pfn]
@@ -343,7 +343,7 @@ def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, di
     return NONE
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, inline=True)
 def page_pool_put_defragged_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
     """Return a page whose fragments are all back: cache, else ring, else the page allocator."""
     pfn = __page_pool_put_page(k, cpu, pool, pfn, sync, direct)

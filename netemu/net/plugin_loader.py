@@ -1,20 +1,42 @@
-"""Finding drivers: by entry point, or in a file."""
+"""Finding drivers: by entry point, or in a file.  What is found is checked before anything runs."""
 
 from __future__ import annotations
 
+import dis
 import importlib
 import importlib.util
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import CodeType
 
-from ..engine.kernel import REGISTERED
+from ..engine.kernel import REGISTERED, KernelFunction
 from ..errors import UsageError
 from .plugin import Driver
 
 GROUP = "netemu.drivers"
 SHIPPED = ("mlx5", "netsec")
 """Drivers that come with netemu: found without a look at what else is installed."""
+
+OPERATIONS = ("hw_receive", "rx_poll_one", "rx_refill", "xmit", "tx_poll_one")
+"""Kernel functions that a driver supplies, each ``(k, cpu, queue, argument) -> int``."""
+METHODS = ("open", "stop", "pages_held")
+"""Methods that a driver has to define."""
+DESCRIPTION = {
+    "name": str,
+    "link_gbps": float,
+    "max_mtu": int,
+    "max_queues": int,
+    "tx_cq_budget": int,
+    "poll": int,
+    "poll_tx": int,
+    "poll_rx": int,
+    "refill": int,
+}
+"""Class attributes that a driver has to define."""
+
+_files: dict[Path, tuple[bytes, Driver | None]] = {}
+"""Every file loaded so far, in order, with its text; None: it holds no driver that can be used."""
 
 
 def driver_names() -> list[str]:
@@ -35,25 +57,96 @@ def load_driver(name: str) -> Driver:
 
 
 def _from_file(path: Path) -> Driver:
-    if not path.is_file():
-        raise UsageError(f"driver file {path} does not exist")
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"driver file {path}: {error.strerror}") from None
+    resolved = path.resolve()
+    before, driver = _files.get(resolved, (text, None))
+    if before != text:
+        # the numbers that compiled code knows functions by are given once per process
+        raise UsageError(f"driver file {path} has changed since this process loaded it: start a new process")
+    if driver is None:
+        _files[resolved] = (text, None)
+        driver = _checked(_executed(path, resolved), f"file {path}")
+        _files[resolved] = (text, driver)
+    return driver
+
+
+def _executed(path: Path, resolved: Path) -> object:
+    """Run the file; what it calls DRIVER, or None."""
     module_name = f"netemu_driver_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"driver file {path} is not Python")
-    before = len(REGISTERED)
+    spec = importlib.util.spec_from_file_location(module_name, resolved)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    declared = len(REGISTERED)
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UsageError(f"driver file {error.filename}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        raise UsageError(f"driver file {path}: {type(error).__name__}: {error}") from error
-    for function in REGISTERED[before:]:
-        function.plugin = (path.resolve(),)
-    return _checked(getattr(module, "DRIVER", None), str(path))
+        raise UsageError(f"driver file {path}{line_in(error, resolved)}: {type(error).__name__}: {error}") from error
+    finally:
+        for function in REGISTERED[declared:]:
+            function.plugin = tuple(_files)
+    return getattr(module, "DRIVER", None)
+
+
+def line_in(error: BaseException, path: Path | None = None) -> str:
+    """``", line N"`` of the innermost frame of ``error`` that is in ``path`` (any file if None)."""
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if path is None or trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""
 
 
 def _checked(found: object, name: str) -> Driver:
     if not isinstance(found, Driver):
         raise UsageError(f"driver {name}: DRIVER is not an instance of netemu.Driver")
+    for attribute, kind in DESCRIPTION.items():
+        value = getattr(found, attribute, None)
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise UsageError(f"driver {name}: {attribute} has to be set to {_article(kind)}")
+    for method in METHODS:
+        if getattr(type(found), method) is getattr(Driver, method):
+            raise UsageError(f"driver {name}: {method}() is missing")
+    for operation in OPERATIONS:
+        problem = _problem_of(getattr(found, operation, None))
+        if problem:
+            raise UsageError(f"driver {name}: {operation} {problem}")
     return found
+
+
+def _article(kind: type) -> str:
+    return {str: "a text", float: "a number", int: "a whole number"}[kind]
+
+
+def _problem_of(operation: object) -> str:
+    """What is wrong with an operation, as the rest of a sentence; empty if nothing is."""
+    if not isinstance(operation, KernelFunction):
+        return "is missing: it has to be a kernel function"
+    code: CodeType = operation.function.__code__
+    parameters = code.co_varnames[: code.co_argcount]
+    if len(parameters) != 4 or parameters[:2] != ("k", "cpu"):
+        return f"takes ({', '.join(parameters)}): it has to take (k, cpu, queue, argument)"
+    if not operation.entry:
+        return "cannot be called by netemu: declare it with @kernel_function(entry=True)"
+    if _may_return_nothing(code):
+        return "can end without a result: it has to return an integer on every way out"
+    return ""
+
+
+def _may_return_nothing(code: CodeType) -> bool:
+    """Does some way out of the function give None?"""
+    before = None
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RETURN_CONST" and instruction.argval is None:
+            return True
+        if instruction.opname == "RETURN_VALUE" and before is not None:
+            if before.opname == "LOAD_CONST" and before.argval is None:
+                return True
+        before = instruction
+    return False

@@ -124,7 +124,7 @@ def output_is_full(k: Kernel) -> bool:
     )
 
 
-@kernel_function(traced=False)
+@kernel_function(traced=False, inline=True)
 def first_to_act(k: Kernel) -> int:
     """The CPU with the smallest time at which it can do something, in ``k.run[0].when``; -1 when all rest."""
     best = -1

@@ -86,7 +86,7 @@ def slab_push_skb(k: Kernel, skb: int) -> None:
     s.skb_free = skb + 1
 
 
-@kernel_function
+@kernel_function(inline=True)
 def kmem_cache_alloc(k: Kernel, cpu: int) -> int:
     """One sk_buff struct from the slab.  NONE: no memory."""
     skb = slab_pop_skb(k, cpu)
@@ -130,7 +130,7 @@ def kmem_cache_free_bulk(k: Kernel, cpu: int, first: int, count: int) -> None:
     k.slab[0].head_bulk_frees += count
 
 
-@kernel_function
+@kernel_function(inline=True)
 def napi_skb_cache_get(k: Kernel, cpu: int) -> int:
     """A struct from this CPU's cache, refilled 16 at a time (v5.12).  NONE: no memory."""
     n = k.softnet[cpu]
@@ -142,7 +142,7 @@ def napi_skb_cache_get(k: Kernel, cpu: int) -> int:
     return k.napi_skb_cache[cpu * NAPI_SKB_CACHE_SIZE + n.skb_count]
 
 
-@kernel_function(name="_kfree_skb_defer")
+@kernel_function(name="_kfree_skb_defer", inline=True)
 def napi_skb_cache_put(k: Kernel, cpu: int, skb: int) -> None:
     """A freed struct into this CPU's cache.  A full one gives back all (to v5.11) or its upper half."""
     n = k.softnet[cpu]
@@ -288,7 +288,7 @@ def skb_set_page_head(k: Kernel, skb: int, pfn: int, offset: int) -> None:
         r.pfmemalloc = 1
 
 
-@kernel_function
+@kernel_function(inline=True)
 def __build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     """A struct from the slab around page memory.  NONE: no memory, and the caller still owns the page."""
     skb = kmem_cache_alloc(k, cpu)
@@ -298,13 +298,13 @@ def __build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     return skb
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, inline=True)
 def build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     """An skb around ``size`` bytes (shared info included) at ``offset`` in a page; takes over one reference of it."""
     return __build_skb(k, cpu, pfn, offset, size)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, inline=True)
 def napi_build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     """The same with the struct from this CPU's cache (v5.12); before that, the same as build_skb."""
     if k.era[0].skb_napi_cache == 0:
@@ -490,7 +490,7 @@ def skb_frag_ref(k: Kernel, cpu: int, skb: int, index: int) -> None:
 # -- release -------------------------------------------------------------------------------------------------------------
 
 
-@kernel_function
+@kernel_function(inline=True)
 def skb_release_head_state(k: Kernel, cpu: int, skb: int) -> None:
     """Drop route, destructor, connection tracking: none are modelled, their check is."""
 
@@ -502,7 +502,7 @@ def skb_free_frag(k: Kernel, cpu: int, pfn: int) -> None:
     page_frag_free(k, cpu, pfn)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def skb_free_head(k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
     """The head goes to its pool, to the page allocator, or to the slab."""
     r = k.skb[skb]
@@ -522,7 +522,7 @@ def __skb_frag_unref(k: Kernel, cpu: int, pfn: int, recycle: int, napi_safe: int
     put_page(k, cpu, pfn)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def skb_release_data(k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
     """Drop this struct's share of the data; the last one frees fragments and head."""
     r = k.skb[skb]
@@ -547,7 +547,7 @@ def skb_release_all(k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
     k.slab[0].live -= 1
 
 
-@kernel_function
+@kernel_function(inline=True)
 def __kfree_skb(k: Kernel, cpu: int, skb: int) -> None:
     """Free an skb whose last user is gone."""
     skb_release_all(k, cpu, skb, 0)

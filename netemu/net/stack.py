@@ -34,7 +34,7 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
         record_output(k, skb, done)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def dev_queue_xmit(k: Kernel, cpu: int, dev: int, skb: int) -> None:
     """Hand the packet to the driver of ``dev``, on this CPU's queue (XPS); a full ring drops it."""
     d = k.netdev[dev]
@@ -48,7 +48,7 @@ def dev_queue_xmit(k: Kernel, cpu: int, dev: int, skb: int) -> None:
         k.run[0].forwarded += 1
 
 
-@kernel_function
+@kernel_function(inline=True)
 def ip_forward(k: Kernel, cpu: int, skb: int) -> None:
     """Route the packet to the egress device."""
     dev_queue_xmit(k, cpu, k.netdev[k.skb[skb].dev].egress, skb)
@@ -68,7 +68,7 @@ def ip_local_deliver(k: Kernel, cpu: int, skb: int) -> None:
     s.held_tail += 1
 
 
-@kernel_function
+@kernel_function(inline=True)
 def ip_rcv(k: Kernel, cpu: int, skb: int) -> None:
     """The IP layer: decide what becomes of the packet."""
     action = k.run[0].action
@@ -81,7 +81,7 @@ def ip_rcv(k: Kernel, cpu: int, skb: int) -> None:
         ip_local_deliver(k, cpu, skb)
 
 
-@kernel_function
+@kernel_function(inline=True)
 def netif_receive_skb_internal(k: Kernel, cpu: int, skb: int) -> None:
     """The packet leaves the driver for the protocols."""
     ip_rcv(k, cpu, skb)
@@ -92,7 +92,7 @@ def dev_gro_receive(k: Kernel, cpu: int, skb: int) -> None:
     """Look for a flow to merge with: none is found, merging is not modelled."""
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, inline=True)
 def napi_gro_receive(k: Kernel, cpu: int, skb: int) -> None:
     """What a driver calls with each received packet."""
     dev_gro_receive(k, cpu, skb)

@@ -16,7 +16,6 @@ from tests.cli.stand_in import Engine, Warm
 
 Run = Callable[..., Result]
 
-collect_ignore = [] if find_spec("netemu.warm") else ["test_whole_runs.py"]
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch) -> Warm:
     stand_in = Warm(warm=True)
-    monkeypatch.setattr(netemu.engine, "warm", stand_in, raising=False)
+    monkeypatch.setattr(netemu, "warm", stand_in, raising=False)
     monkeypatch.setitem(sys.modules, "netemu.warm", stand_in)
     return stand_in
 
