@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import era, faults, log, path
+from .engine import era, events, faults, log, path
 from .mm import page_alloc, page_frag
 from .net import contents, device_layout, dma, driver, napi, page_pool, ptr_ring, recycle, rss, run, skbuff, stack
 
@@ -16,6 +16,7 @@ __all__ = [
     "dma",
     "driver",
     "era",
+    "events",
     "faults",
     "log",
     "mlx5",
