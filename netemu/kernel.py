@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from .engine import era, events, faults, log, path
 from .mm import page_alloc, page_frag
-from .net import contents, device_layout, dma, driver, napi, page_pool, ptr_ring, recycle, rss, run, skbuff, stack
+from .net import (
+    contents,
+    device_layout,
+    dma,
+    driver,
+    napi,
+    page_pool,
+    page_pool_shutdown,
+    ptr_ring,
+    recycle,
+    rss,
+    run,
+    skbuff,
+    stack,
+)
 
 from .drivers import mlx5, netsec  # isort: skip
 
@@ -25,6 +39,7 @@ __all__ = [
     "page_alloc",
     "page_frag",
     "page_pool",
+    "page_pool_shutdown",
     "path",
     "ptr_ring",
     "recycle",

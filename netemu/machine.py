@@ -23,17 +23,10 @@ from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
 from .errors import UsageError
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE, PG_BUDDY
-from .net import page_pool, rss, skbuff
-from .net.device_layout import (
-    MAX_QUEUES,
-    NR_OPS,
-    OP_HW_RECEIVE,
-    OP_RX_POLL_ONE,
-    OP_RX_REFILL,
-    OP_TX_POLL_ONE,
-    OP_XMIT,
-)
+from .net import page_pool, page_pool_shutdown, rss, skbuff
+from .net.device_layout import MAX_QUEUES, NR_OPS
 from .net.plugin import Driver, Nic
+from .net.plugin_loader import OPERATIONS, blaming, load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
@@ -48,6 +41,8 @@ MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
 SKBS_PER_PAIR = 16
 """sk_buffs of the ordinary slab for each pair of the fast clone slab."""
+MOST_BUFFERS = 1 << 20
+"""Receive buffers of one queue, more than any driver has."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +263,7 @@ class Machine:
 
     def alloc_skb(self, size: int, *, cpu: int = 0) -> SkBuff:
         """``alloc_skb``: the head is a small object."""
-        return self._skb(skbuff.__alloc_skb(self.k, cpu, size, 0))
+        return self._skb(skbuff.alloc_skb(self.k, cpu, size, 0))
 
     def napi_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
         """``napi_alloc_skb``: a receive buffer with 64 bytes of headroom."""
@@ -299,9 +294,9 @@ class Machine:
         self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None
     ) -> NetDevice:
         """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`)."""
-        from .net.plugin_loader import load_driver
-
-        made = NetDevice(self, load_driver(driver) if isinstance(driver, str) else driver, queues, mtu, options or {})
+        plugin = load_driver(driver) if isinstance(driver, str) else driver
+        apply_platform(self.k, self.platform)  # the driver may have declared functions of its own
+        made = NetDevice(self, plugin, queues, mtu, options or {})
         self.devices.append(made)
         return made
 
@@ -495,7 +490,7 @@ class PagePool:
 
     def destroy(self) -> None:
         """``page_pool_destroy``."""
-        page_pool.page_pool_destroy(self.machine.k, self.cpu, self.number)
+        page_pool_shutdown.page_pool_destroy(self.machine.k, self.cpu, self.number)
         self.machine.check()
 
     @property
@@ -519,9 +514,7 @@ class PagePool:
 class NetDevice:
     """A network device: a driver's queues, rings and pools on a machine."""
 
-    def __init__(
-        self, machine: Machine, driver: Driver, queues: int, mtu: int, options: Mapping[str, str]
-    ) -> None:
+    def __init__(self, machine: Machine, driver: Driver, queues: int, mtu: int, options: Mapping[str, str]) -> None:
         if not 1 <= queues <= driver.max_queues:
             raise UsageError(f"driver {driver.name} has 1 to {driver.max_queues} queues, not {queues}")
         if not 68 <= mtu <= driver.max_mtu:
@@ -558,17 +551,12 @@ class NetDevice:
             napi = k.napi[taken + index]
             napi.cpu = index % machine.cpus
             napi.rxq = napi.txq = taken + index
-        self.nic = Nic(k, number, queues, mtu, driver.check_options(options))
-        ops = {
-            OP_HW_RECEIVE: driver.hw_receive,
-            OP_RX_POLL_ONE: driver.rx_poll_one,
-            OP_RX_REFILL: driver.rx_refill,
-            OP_XMIT: driver.xmit,
-            OP_TX_POLL_ONE: driver.tx_poll_one,
-        }
-        for op, function in ops.items():
-            k.ops[number * NR_OPS + op] = function.address(k)
-        driver.open(self.nic)
+        self.nic: Nic = Nic(k, number, queues, mtu, driver.check_options(options))
+        for op, operation in OPERATIONS.items():
+            with blaming(driver, f"{operation} cannot be compiled"):
+                k.ops[number * NR_OPS + op] = getattr(driver, operation).address(k)
+        with blaming(driver, "open"):
+            driver.open(self.nic)
         for index in range(queues):
             cpu = self.nic.cpu(index)
             with machine.softirq(cpu):
@@ -577,22 +565,33 @@ class NetDevice:
 
     def stop(self) -> None:
         """``ndo_stop``: give back every buffer and destroy the pools."""
-        self.driver.stop(self.nic)
+        with blaming(self.driver, "stop"):
+            self.driver.stop(self.nic)
         self.machine.check()
 
     def ethtool(self) -> dict[str, int]:
         """``ethtool -S``: the driver's private counters."""
-        return self.driver.statistics(self.nic)
+        with blaming(self.driver, "statistics"):
+            return self.driver.statistics(self.nic)
+
+    def pages_held(self) -> list[int]:
+        """Page numbers in the driver's receive buffers and private caches."""
+        with blaming(self.driver, "pages_held"):
+            return list(self.driver.pages_held(self.nic))
 
 
 def _fill(driver: Driver, nic: Nic, index: int) -> None:
-    """Post receive buffers until the driver has no more to post."""
+    """Post receive buffers until the driver has no more to post: it says so twice where it posts in bulk."""
     idle = 0
-    while idle < 2:
-        left = driver.rx_refill(nic.k, nic.cpu(index), nic.rxq(index), 0)
+    for _ in range(MOST_BUFFERS):
+        with blaming(driver, "rx_refill"):
+            left = driver.rx_refill(nic.k, nic.cpu(index), nic.rxq(index), 0)
         if left < 0:
-            raise MemoryError(f"{driver.name}: no memory for the receive ring of queue {index}")
+            raise UsageError(f"driver {driver.name}: the machine's memory is too small for receive queue {index}")
         idle = 0 if left else idle + 1
+        if idle == 2:
+            return
+    raise UsageError(f"driver {driver.name}: rx_refill has posted {MOST_BUFFERS} buffers and does not return 0")
 
 
 __all__ = ["SWITCHES", "Machine", "NetDevice", "Page", "PagePool", "PoolStatistics", "SkBuff"]

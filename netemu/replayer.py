@@ -16,7 +16,7 @@ from .engine import jit
 from .engine.faults import call_path, raise_fault
 from .engine.path import MAX_NODES
 from .errors import EmulatorError, UsageError
-from .machine import DEFAULT_ERA, DEFAULT_PLATFORM, Machine, NetDevice
+from .machine import DEFAULT_ERA, Machine, NetDevice
 from .mm.layout import PAGE_SIZE
 from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
@@ -25,6 +25,7 @@ from .net.rss import INDIRECTION
 from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from .pcap import PACKET, Batch, CaptureError, open_capture, open_writer
 from .profiles.eras import function_names
+from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 
 ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
 BATCH_PACKETS = 8192
@@ -333,7 +334,7 @@ def replay(
     k.run[0].hold = round(hold_us * 10**6)
     _aim_wire(machine, nic, arrivals)
     _start_books(machine)
-    initial = take_stock(k, nic.driver.pages_held(nic.nic))
+    initial = take_stock(k, nic.pages_held())
     job = Replay(machine, nic, source, out)
     finished = job.run(repeat, progress)
     if job.error is not None and k.wire[0].packets == 0:
@@ -428,7 +429,7 @@ def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[st
     k = machine.k
     run, w = k.run[0], k.wire[0]
     zones = k.arrays["zone"]
-    books = take_stock(k, nic.driver.pages_held(nic.nic))
+    books = take_stock(k, nic.pages_held())
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
     rxqs = [k.rxq[nic.nic.rxq(i)] for i in range(nic.nic.queues)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import numpy as np
 
-from netemu.net.page_pool import page_pool_destroy
+from netemu.mm.layout import PAGE_SIZE
+from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, page_column, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_PAGE_FRAG
 
@@ -20,7 +22,6 @@ from .layout import (
     LOG_SQ_SIZE,
     MPWQE,
     MPWQE_PAGE,
-    PAGE_SIZE,
     PAGES_PER_MPWQE,
     RQ,
     SQ_STOP_ROOM,
@@ -43,14 +44,14 @@ _RQ_COUNTERS = (
 
 
 class Mlx5(Driver):
-    """``rq``: striding (the default on hardware that has it) or legacy.  ``page_per_packet``: full-page buffers, as under XDP."""
+    """Options: ``rq``, striding (the default on hardware that has it) or legacy; ``page_per_packet``, as under XDP."""
 
     name = "mlx5"
     link_gbps = 100.0
     max_mtu = 9978
     max_queues = 64
     tx_cq_budget = TX_CQ_POLL_BUDGET
-    options = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
 
     poll = path_name("mlx5e_napi_poll")
     poll_tx = path_name("mlx5e_poll_tx_cq")
@@ -68,9 +69,7 @@ class Mlx5(Driver):
 
     def geometry(self, nic: Nic) -> Geometry:
         """Buffers of each receive queue of this device."""
-        return geometry(
-            nic.mtu, xdp=nic.options["page_per_packet"] == "yes", striding=nic.options["rq"] == "striding"
-        )
+        return geometry(nic.mtu, xdp=nic.options["page_per_packet"] == "yes", striding=nic.options["rq"] == "striding")
 
     def open(self, nic: Nic) -> None:
         g = self.geometry(nic)
@@ -160,7 +159,7 @@ class Mlx5(Driver):
 
 
 def _partition(rows: np.ndarray, g: Geometry, queues: int) -> None:
-    """Cut pages into fragments, WQE after WQE (mlx5e_init_frags_partition): a page is left when the next does not fit."""
+    """Cut pages into fragments, WQE after WQE (mlx5e_init_frags_partition); one that does not fit starts a page."""
     per_queue = g.wqes * len(g.frag_sizes)
     for queue in range(queues):
         first = queue * per_queue

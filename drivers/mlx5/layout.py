@@ -90,7 +90,11 @@ switch(
     "put_page release_page",
     "a page that is not recycled: unmapped and dropped behind the pool's back, or with the pool's books kept (v5.3)",
 )
-switch("mlx5_skb_build", "build_skb napi_build_skb", "where the sk_buff struct comes from: the slab, or the napi cache (v6.3)")
+switch(
+    "mlx5_skb_build",
+    "build_skb napi_build_skb",
+    "where the sk_buff struct comes from: the slab, or the napi cache (v6.3)",
+)
 
 
 def data_align(size: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from netemu.engine.kernel import kernel_function
 from netemu.engine.layout import Kernel
-from netemu.mm.layout import NONE
+from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.mm.page_alloc import page_is_pfmemalloc, put_page
 from netemu.net.dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
 from netemu.net.page_pool import (
@@ -22,7 +22,7 @@ from netemu.net.page_pool import (
 )
 from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_page
 
-from .layout import CACHE, CACHE_SIZE, PAGE_BIAS, PAGE_SIZE, RQ
+from .layout import CACHE, CACHE_SIZE, PAGE_BIAS, RQ
 
 
 @kernel_function(inline=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from netemu.engine.kernel import cost_point, inlined, kernel_function
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
-from netemu.mm.layout import NONE
+from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.mm.page_alloc import page_ref_add
 from netemu.net.contents import address_of_page, memory_copy, skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
@@ -28,7 +28,7 @@ from netemu.net.skbuff import (
 )
 from netemu.net.stack import napi_gro_receive
 
-from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGE_SIZE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
+from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
 from .pages import mlx5e_page_alloc_mapped, page_done
 
 RX_PACKET_TOUCH = cost_point("rx_packet_data_touch")  # the first look at a packet's bytes

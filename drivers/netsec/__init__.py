@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netemu.mm.layout import PAGE_SIZE
-from netemu.net.page_pool import page_pool_destroy
+from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 

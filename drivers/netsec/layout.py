@@ -52,5 +52,6 @@ switch(
 switch(
     "netsec_skb_recycle",
     "release_page mark",
-    "a netsec page that leaves with an skb: let go by the pool, or marked so that freeing the skb brings it back (v5.16 to v6.1)",
+    "a netsec page that leaves with an skb: let go by the pool, or marked so that freeing the skb brings it back "
+    "(v5.16 to v6.1)",
 )

@@ -674,11 +674,10 @@ def page_ref_add(k: Kernel, pfn: int, n: int) -> None:
 
 @inlined
 def page_ref_sub_and_test(k: Kernel, cpu: int, pfn: int, n: int) -> bool:
-    """Drop ``n`` references; True when that was the last."""
+    """Drop ``n`` references; True when that was the last.  Below zero it goes on counting, as the kernel does."""
     p = k.pages[pfn]
     if p.refcount < n:
         fault(k, cpu, REFCOUNT, pfn, p.refcount)
-        return False
     p.refcount -= n
     return p.refcount == 0
 

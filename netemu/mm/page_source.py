@@ -35,7 +35,8 @@ table("source_block", "i4")  # [serial] -> first page of the block
 table("source_got", "i4")  # serials of the blocks handed out since the journal was read
 table("source_freed", "i4")  # serials of the blocks that came back since then
 
-SOURCE_EXHAUSTED = fault_code("page-source", "no memory left for block {a} of order {b}: give the machine more")
+SOURCE_EXHAUSTED_CODE = "page-source"
+SOURCE_EXHAUSTED = fault_code(SOURCE_EXHAUSTED_CODE, "no memory left for block {a} of order {b}: give the machine more")
 
 
 def script_pages(k: Kernel) -> None:
@@ -54,16 +55,22 @@ def set_emergency(k: Kernel, on: bool) -> None:
 
 def handed_out(k: Kernel) -> list[int]:
     """Serials of the blocks handed out since the last call, in order."""
-    count = k.page_source[0].got_count
-    k.page_source[0].got_count = 0
+    source = k.page_source[0]
+    count = source.got_count
+    if count == 0:
+        return []
+    source.got_count = 0
     serials: list[int] = k.arrays["source_got"][:count].tolist()
     return serials
 
 
 def given_back(k: Kernel) -> list[int]:
     """Serials of the blocks that came back since the last call, in order."""
-    count = k.page_source[0].freed_count
-    k.page_source[0].freed_count = 0
+    source = k.page_source[0]
+    count = source.freed_count
+    if count == 0:
+        return []
+    source.freed_count = 0
     serials: list[int] = k.arrays["source_freed"][:count].tolist()
     return serials
 

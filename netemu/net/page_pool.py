@@ -13,14 +13,15 @@ from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
 from ..engine.path import charge
-from ..mm.layout import NONE, PAGE_SIZE
+from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
 from .pool_layout import (
     BIAS_MAX,
     CLAMPED_RING_SIZE,
-    DEFER_TIME_MS,
-    DEFER_WARN_INTERVAL_MS,
+    DEFAULT_RING_SIZE,
+    DMA_BIDIRECTIONAL,
+    DMA_FROM_DEVICE,
     MAX_RING_SIZE,
     PP_ALLOC_CACHE_REFILL,
     PP_ALLOC_CACHE_SIZE,
@@ -29,24 +30,19 @@ from .pool_layout import (
     PP_FLAG_DMA_SYNC_DEV,
     PP_FLAG_PAGE_FRAG,
 )
-from .recycle import REFUSED
 from .ptr_ring import ring_consume, ring_empty, ring_produce
+from .recycle import REFUSED
 
 EINVAL = -22
 E2BIG = -7
 EVERYTHING = 2**32 - 1
 """dma_sync_size -1: the whole of max_len."""
 
-NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
-RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
-STALLED_SHUTDOWN = message(
-    "stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec"
-)
+CREATE_FAILED = message("create_failed", "page_pool_create() gave up with errno {a}")
 ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
 FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
 
 PAGE_RELEASED = event_kind("page_released")  # (page, pool): disconnected
-POOL_FREED = event_kind("pool_freed")  # (pool)
 POOL_OFFERED = event_kind("pool_offered")  # (page, what became of it), when an skb is freed
 NO_SIGNATURE = 0
 FRAGMENTS_LEFT = 1
@@ -62,17 +58,19 @@ PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from an
 # -- creation ----------------------------------------------------------------------------------------------------
 
 
-@kernel_function(traced=False, entry=True)
-def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: int, max_len: int) -> int:
-    """What ``page_pool_create`` says of the parameters: the ring size to use, or a negative error number."""
+@kernel_function(traced=False)
+def page_pool_init(k: Kernel, flags: int, size: int, dma_dir: int, max_len: int) -> int:
+    """The ring size that a pool of these parameters gets, or a negative error number."""
     era = k.era[0]
     if flags & ~PP_FLAG_ALL:
         return EINVAL
-    if size > MAX_RING_SIZE:
-        if era.pool_ring_limit == 0:
-            return E2BIG
-        size = CLAMPED_RING_SIZE
-    bad_direction = dma_dir not in (0, 2)
+    if size == 0:
+        size = DEFAULT_RING_SIZE
+    if era.pool_ring_limit != 0:
+        size = min(size, CLAMPED_RING_SIZE)
+    elif size > MAX_RING_SIZE:
+        return E2BIG
+    bad_direction = dma_dir not in (DMA_BIDIRECTIONAL, DMA_FROM_DEVICE)
     if bad_direction and ((flags & PP_FLAG_DMA_MAP) != 0 or era.pool_dma_dir_check == 0):
         return EINVAL
     if flags & PP_FLAG_DMA_SYNC_DEV:
@@ -81,6 +79,15 @@ def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: 
         if max_len == 0:
             return EINVAL
     return size
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: int, max_len: int) -> int:
+    """What ``page_pool_create`` says of the parameters: the ring size to use, or a negative error number (logged)."""
+    answer = page_pool_init(k, flags, size, dma_dir, max_len)
+    if answer < 0:
+        printk(k, cpu, CREATE_FAILED, answer, 0)
+    return answer
 
 
 # -- getting pages: the consumer only ------------------------------------------------------------------------------
@@ -137,7 +144,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
 
 @kernel_function(traced=False)
 def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
-    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring ends up in the cache unused."""
+    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring goes to the cache unused."""
     p = k.pool[pool]
     if ring_empty(k, pool):
         p.alloc_empty += 1
@@ -284,6 +291,15 @@ def page_pool_alloc_pages(k: Kernel, cpu: int, pool: int) -> int:
 # -- letting pages go ------------------------------------------------------------------------------------------------
 
 
+@inlined
+def page_pool_clear_pp_info(k: Kernel, pfn: int) -> None:
+    """Take the signature off.  It shares its word with the emergency mark (from v5.14), which goes with it."""
+    page = k.pages[pfn]
+    page.pp = 0
+    if k.era[0].pool_skb_recycle != 0:
+        page.flags &= ~PG_PFMEMALLOC
+
+
 @kernel_function(entry=True)
 def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page from the pool: unmapped, unsigned, off the books.  The caller keeps its reference."""
@@ -291,7 +307,7 @@ def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     p = k.pool[pool]
     if p.flags & PP_FLAG_DMA_MAP:
         dma_unmap_page_attrs(k, cpu, pfn)
-    k.pages[pfn].pp = 0
+    page_pool_clear_pp_info(k, pfn)
     p.release_cnt += 1
 
 
@@ -300,6 +316,21 @@ def page_pool_return_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page and drop the pool's reference."""
     page_pool_release_page(k, cpu, pool, pfn)
     put_page(k, cpu, pfn)
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
+    """Prefer another node from now on; the cache is emptied, the ring is sorted out at refill.  Consumer only."""
+    k.pool[pool].nid = nid
+    while k.pool[pool].cache_count > 0:
+        page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
+
+
+@kernel_function(traced=False, entry=True)
+def page_pool_nid_changed(k: Kernel, cpu: int, pool: int, nid: int) -> None:
+    """:func:`page_pool_update_nid`, unless the pool prefers ``nid`` already.  Consumer only."""
+    if k.pool[pool].nid != nid:
+        page_pool_update_nid(k, cpu, pool, nid)
 
 
 @inlined
@@ -499,7 +530,7 @@ def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
 
 @kernel_function(entry=True)
 def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
-    """A piece of ``size`` bytes; its offset is in ``k.pools[0].frag_offset``.  NONE: no memory or not possible.  Consumer only."""
+    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: no memory, not possible.  Consumer only."""
     p = k.pool[pool]
     whole = PAGE_SIZE << p.order
     pfn = p.frag_page - 1
@@ -532,123 +563,3 @@ def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
     p.frag_offset = offset + size
     k.pools[0].frag_offset = offset
     return pfn
-
-
-# -- books and shutdown --------------------------------------------------------------------------------------------------
-
-
-@inlined
-def page_pool_inflight(k: Kernel, cpu: int, pool: int) -> int:
-    """Pages held by the pool and its users: hold - release as a signed 32-bit number."""
-    p = k.pool[pool]
-    distance = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
-    if distance >= 0x80000000:
-        distance -= 0x100000000
-        printk(k, cpu, NEGATIVE_INFLIGHT, distance, 0)
-    return distance
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
-    """Prefer another node from now on; the cache is emptied, the ring is sorted out at refill.  Consumer only."""
-    k.pool[pool].nid = nid
-    while k.pool[pool].cache_count > 0:
-        page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
-
-
-@kernel_function(traced=False)
-def page_pool_empty_ring(k: Kernel, cpu: int, pool: int) -> None:
-    """Give every page in the ring back to the allocator; one with more than the pool's reference is a violation."""
-    while True:
-        pfn = ring_consume(k, pool)
-        if pfn == NONE:
-            return
-        refs = k.pages[pfn].refcount
-        if refs != 1:
-            printk(k, cpu, RING_REFCNT_VIOLATION, refs, 0)
-        page_pool_return_page(k, cpu, pool, pfn)
-
-
-@kernel_function(traced=False)
-def page_pool_scrub(k: Kernel, cpu: int, pool: int) -> None:
-    """Empty the cache (in the first round only) and the ring."""
-    p = k.pool[pool]
-    if p.destroy_cnt == 0:
-        while p.cache_count > 0:
-            page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
-    p.destroy_cnt += 1
-    page_pool_empty_ring(k, cpu, pool)
-
-
-@kernel_function(traced=False)
-def page_pool_free(k: Kernel, cpu: int, pool: int) -> None:
-    """The end of the pool itself."""
-    p = k.pool[pool]
-    if p.flags & PP_FLAG_DMA_MAP:
-        k.pools[0].device_puts += 1
-    p.alive = 0
-    p.work_pending = 0
-    tracepoint(k, POOL_FREED, pool, 0)
-
-
-@kernel_function(traced=False)
-def page_pool_release(k: Kernel, cpu: int, pool: int) -> int:
-    """One round of shutdown; frees the pool when nothing is in flight.  Returns what is."""
-    page_pool_scrub(k, cpu, pool)
-    if k.era[0].pool_accounting == 0:
-        page_pool_free(k, cpu, pool)
-        return 0
-    inflight = page_pool_inflight(k, cpu, pool)
-    if inflight == 0:
-        page_pool_free(k, cpu, pool)
-    return inflight
-
-
-@inlined
-def schedule_release(k: Kernel, pool: int) -> None:
-    """Ask for another round of shutdown in a second."""
-    p = k.pool[pool]
-    w = k.work[0]
-    p.work_pending = 1
-    p.work_due = w.now + DEFER_TIME_MS
-    w.scheduled += 1
-    p.work_order = w.scheduled
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
-    """The delayed work of a pool in shutdown."""
-    p = k.pool[pool]
-    p.work_pending = 0
-    inflight = page_pool_release(k, cpu, pool)
-    how = k.era[0].pool_shutdown
-    if inflight == 0 or (how == 3 and inflight < 0):
-        return
-    now = k.work[0].now
-    if now >= p.defer_warn:
-        printk(k, cpu, STALLED_SHUTDOWN, inflight, (now - p.defer_start) // 1000)
-        p.defer_warn = now + DEFER_WARN_INTERVAL_MS
-    if how == 1 and p.destroy_cnt > FORCED_AFTER:
-        page_pool_free(k, cpu, pool)
-        return
-    schedule_release(k, pool)
-
-
-FORCED_AFTER = 120
-"""Retries after which v5.3 frees a pool that still has pages out."""
-
-
-@kernel_function(traced=False, entry=True)
-def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
-    """Drop one user; the last one shuts the pool down, at once or as soon as its pages are back."""
-    p = k.pool[pool]
-    p.users -= 1
-    if p.users > 0:
-        return
-    page_pool_free_frag(k, cpu, pool)
-    if page_pool_release(k, cpu, pool) == 0:
-        return
-    now = k.work[0].now
-    p.defer_start = now
-    p.defer_warn = now + DEFER_WARN_INTERVAL_MS
-    schedule_release(k, pool)

@@ -6,18 +6,21 @@ A driver subclasses :class:`Driver` and puts one instance where netemu finds it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine.kernel import KernelFunction, cost_point
+from ..engine.kernel import cost_point
 from ..engine.layout import Kernel, PrivateTable
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Operation = Callable[..., int]
+"""A kernel function ``(k, cpu, queue, argument) -> int``, declared with ``entry=True``."""
 
 
 class Nic:
@@ -106,11 +109,11 @@ class Driver:
     poll_rx: ClassVar[int]
     refill: ClassVar[int]
 
-    hw_receive: ClassVar[KernelFunction]
-    rx_poll_one: ClassVar[KernelFunction]
-    rx_refill: ClassVar[KernelFunction]
-    xmit: ClassVar[KernelFunction]
-    tx_poll_one: ClassVar[KernelFunction]
+    hw_receive: ClassVar[Operation]
+    rx_poll_one: ClassVar[Operation]
+    rx_refill: ClassVar[Operation]
+    xmit: ClassVar[Operation]
+    tx_poll_one: ClassVar[Operation]
 
     def check_options(self, given: Mapping[str, str]) -> dict[str, str]:
         """The options in force: defaults overridden by ``given``.  Raises UsageError for a wrong name or value."""

@@ -5,20 +5,30 @@ from __future__ import annotations
 import dis
 import importlib
 import importlib.util
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import CodeType
 
 from ..engine.kernel import REGISTERED, KernelFunction
-from ..errors import UsageError
+from ..errors import NetemuError, UsageError
+from .device_layout import OP_HW_RECEIVE, OP_RX_POLL_ONE, OP_RX_REFILL, OP_TX_POLL_ONE, OP_XMIT
 from .plugin import Driver
 
 GROUP = "netemu.drivers"
 SHIPPED = ("mlx5", "netsec")
 """Drivers that come with netemu: found without a look at what else is installed."""
 
-OPERATIONS = ("hw_receive", "rx_poll_one", "rx_refill", "xmit", "tx_poll_one")
+OPERATIONS = {
+    OP_HW_RECEIVE: "hw_receive",
+    OP_RX_POLL_ONE: "rx_poll_one",
+    OP_RX_REFILL: "rx_refill",
+    OP_XMIT: "xmit",
+    OP_TX_POLL_ONE: "tx_poll_one",
+}
 """Kernel functions that a driver supplies, each ``(k, cpu, queue, argument) -> int``."""
 METHODS = ("open", "stop", "pages_held")
 """Methods that a driver has to define."""
@@ -77,7 +87,8 @@ def _executed(path: Path, resolved: Path) -> object:
     """Run the file; what it calls DRIVER, or None."""
     module_name = f"netemu_driver_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, resolved)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     declared = len(REGISTERED)
@@ -86,21 +97,44 @@ def _executed(path: Path, resolved: Path) -> object:
     except SyntaxError as error:
         raise UsageError(f"driver file {error.filename}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        raise UsageError(f"driver file {path}{line_in(error, resolved)}: {type(error).__name__}: {error}") from error
+        raise UsageError(f"driver file {path}{_line_in(error, resolved)}: {_reason_of(error)}") from error
     finally:
         for function in REGISTERED[declared:]:
             function.plugin = tuple(_files)
     return getattr(module, "DRIVER", None)
 
 
-def line_in(error: BaseException, path: Path | None = None) -> str:
-    """``", line N"`` of the innermost frame of ``error`` that is in ``path`` (any file if None)."""
-    trace, line = error.__traceback__, 0
+@contextmanager
+def blaming(driver: Driver, doing: str) -> Iterator[None]:
+    """What goes wrong inside is the driver's fault: a UsageError in one line, with the place in its file and why."""
+    try:
+        yield
+    except NetemuError:
+        raise
+    except Exception as error:
+        file = Path(sys.modules[type(driver).__module__].__file__ or "")
+        raise UsageError(
+            f"driver {driver.name}: {doing}: {file.name}{_line_in(error, file)}: {_reason_of(error)}"
+        ) from error
+
+
+def _line_in(error: BaseException, file: Path) -> str:
+    """``", line N"``: the innermost place in ``file`` that an exception came through or that the compiler points at."""
+    line = getattr(getattr(error, "loc", None), "line", 0)
+    trace = error.__traceback__
     while trace is not None:
-        if path is None or trace.tb_frame.f_code.co_filename == str(path):
+        if trace.tb_frame.f_code.co_filename == str(file):
             line = trace.tb_lineno
         trace = trace.tb_next
     return f", line {line}" if line else ""
+
+
+def _reason_of(error: BaseException) -> str:
+    """The line of an exception's text that says what is wrong; the compiler puts others around it."""
+    lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Failed in ")] or [""]
+    plain = re.sub(r"\b\w+\((\w+), \{.*", r"\1", telling[0])  # a record type, spelt out field by field
+    return f"{type(error).__name__}: {plain}"
 
 
 def _checked(found: object, name: str) -> Driver:
@@ -113,7 +147,7 @@ def _checked(found: object, name: str) -> Driver:
     for method in METHODS:
         if getattr(type(found), method) is getattr(Driver, method):
             raise UsageError(f"driver {name}: {method}() is missing")
-    for operation in OPERATIONS:
+    for operation in OPERATIONS.values():
         problem = _problem_of(getattr(found, operation, None))
         if problem:
             raise UsageError(f"driver {name}: {operation} {problem}")

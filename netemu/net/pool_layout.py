@@ -16,6 +16,9 @@ PP_FLAG_DMA_SYNC_DEV = 2
 PP_FLAG_PAGE_FRAG = 4
 PP_FLAG_ALL = 7
 
+DMA_BIDIRECTIONAL = 0
+DMA_FROM_DEVICE = 2
+
 BIAS_MAX = 2**63 - 1
 """LONG_MAX: the fragment count of a page that the pool still cuts pieces from (half of it from 6.8)."""
 
@@ -58,6 +61,8 @@ table(
         ("defer_start", "i8"),  # ms
         ("defer_warn", "i8"),
         ("disconnect", "i4"),  # 1: a memory model wants to hear of the end
+        ("disconnected", "i4"),  # 1: and has heard of it
+        ("freed", "i4"),  # the how manieth pool of the machine to be freed; 0: not yet
         ("napi_cpu", "i4"),  # CPU of the NAPI that owns the pool + 1; 0: none known
         # statistics, netlink names
         ("alloc_fast", "i8"),
@@ -83,6 +88,7 @@ table(
         ("init_callbacks", "i8"),
         ("device_gets", "i8"),
         ("device_puts", "i8"),
+        ("freed", "i4"),  # pools freed so far
     ],
 )
 table("work", [("now", "i8"), ("scheduled", "i8")])  # the clock of delayed work, ms; how many items were ever scheduled
@@ -99,8 +105,16 @@ switch(
     "how an empty pool is filled: one page at a time, 64 at once from the local node (v5.13), or from the pool's "
     "node (v5.17)",
 )
-switch("pool_accounting", "no yes", "whether pages in flight are counted (v5.3); without it a pool forgets what it handed out")
-switch("pool_pfmemalloc", "recycled refused", "whether pages of the emergency reserve go back into the pool (refused from v5.5)")
+switch(
+    "pool_accounting",
+    "no yes",
+    "whether pages in flight are counted (v5.3); without it a pool forgets what it handed out",
+)
+switch(
+    "pool_pfmemalloc",
+    "recycled refused",
+    "whether pages of the emergency reserve go back into the pool (refused from v5.5)",
+)
 switch(
     "pool_direct",
     "serving_softirq in_softirq trusted",
@@ -125,5 +139,9 @@ switch(
     "destroying a pool with pages in flight: not noticed, retried 120 times and then forced (v5.3), retried for ever "
     "(v5.4), or until the count makes no sense (v6.12, backported)",
 )
-switch("pool_ring_limit", "refused clamped", "a ring larger than 32768 is refused with E2BIG, or cut to 16384 (v6.18, backported)")
+switch(
+    "pool_ring_limit",
+    "refused clamped",
+    "a ring larger than 32768 is refused with E2BIG, or one larger than 16384 cut to that (v6.18, backported)",
+)
 switch("pool_dma_dir_check", "always when_mapping", "whether dma_dir is validated even without DMA_MAP (to v5.4)")

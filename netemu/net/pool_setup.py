@@ -7,7 +7,7 @@ import numpy as np
 from ..engine.layout import TABLES, Kernel
 from ..errors import UsageError
 from .page_pool import page_pool_check_params
-from .pool_layout import DEFAULT_RING_SIZE, MAX_POOLS, PP_FLAG_DMA_MAP
+from .pool_layout import MAX_POOLS, PP_FLAG_DMA_MAP
 from .ptr_ring import batch_of
 
 ERRORS = {-22: "EINVAL", -7: "E2BIG", -12: "ENOMEM"}
@@ -28,7 +28,7 @@ def grow(k: Kernel, table: str, rows: int) -> int:
     return used
 
 
-def create_page_pool(
+def page_pool_create(
     k: Kernel,
     cpu: int,
     *,
@@ -42,10 +42,10 @@ def create_page_pool(
     init_callback: int = 0,
     napi_cpu: int = -1,
 ) -> int:
-    """``page_pool_create``: number of the new pool.  Raises UsageError with the kernel's error name."""
+    """Make a pool: its number, or the negative error number that the kernel answers (and logs)."""
     ring = page_pool_check_params(k, cpu, flags, size, dma_dir, max_len)
     if ring < 0:
-        raise UsageError(f"page_pool_create() gave up with errno {ring} ({ERRORS.get(ring, '?')})")
+        return ring
     pools = k.pools[0]
     if pools.count >= MAX_POOLS:
         raise UsageError(f"a machine holds at most {MAX_POOLS} page_pools")
@@ -62,9 +62,17 @@ def create_page_pool(
     p.init_callback = init_callback
     p.napi_cpu = napi_cpu + 1
     p.users = 1
-    p.ring_size = ring or DEFAULT_RING_SIZE
+    p.ring_size = ring
     p.ring_batch = batch_of(p.ring_size)
     p.ring_base = grow(k, "pool_ring", p.ring_size)
     if flags & PP_FLAG_DMA_MAP:
         pools.device_gets += 1
+    return pool
+
+
+def create_page_pool(k: Kernel, cpu: int, **parameters: int) -> int:
+    """:func:`page_pool_create` for callers that want a pool.  Raises UsageError with the kernel's error name."""
+    pool = page_pool_create(k, cpu, **parameters)
+    if pool < 0:
+        raise UsageError(f"page_pool_create() gave up with errno {pool} ({ERRORS.get(pool, '?')})")
     return pool

@@ -1,6 +1,7 @@
 """Making packets: build_skb around page memory, alloc_skb around kmalloc memory, receive buffers from fragment caches.
 
-Source: net/core/skbuff.c (build_skb, napi_build_skb, __alloc_skb, __napi_alloc_skb, __netdev_alloc_skb), v4.19 to v6.12.
+Source: net/core/skbuff.c (build_skb, napi_build_skb, __alloc_skb, __napi_alloc_skb, __netdev_alloc_skb), v4.19 to
+v6.12.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from .skb_slab import (
     shinfo_take,
 )
 
-# -- sizes and the data window -------------------------------------------------------------------------------------------
+# -- sizes and the data window ----------------------------------------------------------------------------------------
 
 
 @inlined
@@ -72,7 +73,7 @@ def skb_put(k: Kernel, skb: int, n: int) -> None:
     r.len += n
 
 
-# -- structs around heads ------------------------------------------------------------------------------------------------
+# -- structs around heads ---------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -163,8 +164,8 @@ def build_skb_kmalloc(k: Kernel, cpu: int, size: int) -> int:
     return skb
 
 
-@kernel_function(entry=True)
-def __alloc_skb(k: Kernel, cpu: int, size: int, flags: int) -> int:
+@kernel_function(name="__alloc_skb", entry=True)
+def alloc_skb(k: Kernel, cpu: int, size: int, flags: int) -> int:
     """An skb with a small object as its head; ``flags``: SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI.  NONE: no memory."""
     if flags & SKB_ALLOC_FCLONE:
         skb = alloc_fclones(k, cpu)
@@ -188,7 +189,7 @@ def __alloc_skb(k: Kernel, cpu: int, size: int, flags: int) -> int:
     return skb
 
 
-# -- receive buffers -----------------------------------------------------------------------------------------------------
+# -- receive buffers --------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -235,7 +236,7 @@ def napi_alloc_skb(k: Kernel, cpu: int, length: int) -> int:
     small = length <= skb_with_overhead(SLICE)
     how = k.era[0].skb_small_head
     if length > skb_with_overhead(PAGE_SIZE) or (small and how == 1):
-        skb = __alloc_skb(k, cpu, length, SKB_ALLOC_NAPI)
+        skb = alloc_skb(k, cpu, length, SKB_ALLOC_NAPI)
     else:
         cache = NAPI_FRAGS
         size = skb_data_align(length) + SHARED_INFO_SIZE
@@ -257,7 +258,7 @@ def netdev_alloc_skb(k: Kernel, cpu: int, length: int) -> int:
     length += NET_SKB_PAD
     small = length <= skb_with_overhead(SLICE)
     if length > skb_with_overhead(PAGE_SIZE) or (small and k.era[0].skb_small_head != 0):
-        skb = __alloc_skb(k, cpu, length, 0)
+        skb = alloc_skb(k, cpu, length, 0)
     else:
         cache = netdev_frags(k, cpu)
         size = skb_data_align(length) + SHARED_INFO_SIZE

@@ -24,7 +24,7 @@ from .skb_layout import (
     SKB_DATAREF_SHIFT,
     SKB_FCLONE_UNAVAILABLE,
 )
-from .skb_release import __kfree_skb, __kfree_skb_defer, abandon_head, skb_release_head_state
+from .skb_release import __kfree_skb, abandon_head, kfree_skb_defer, skb_release_head_state
 from .skb_slab import kfree_skbmem, napi_skb_cache_put
 
 E2BIG = -7
@@ -51,7 +51,7 @@ def append_frags(k: Kernel, source: int, target: int) -> None:
     b.nr_frags = base + a.nr_frags
 
 
-# -- coalescing ----------------------------------------------------------------------------------------------------------
+# -- coalescing -------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False)
@@ -136,7 +136,7 @@ def kfree_skb_partial(k: Kernel, cpu: int, skb: int, stolen: int) -> None:
         __kfree_skb(k, cpu, skb)
 
 
-# -- receive offload -----------------------------------------------------------------------------------------------------
+# -- receive offload --------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -260,5 +260,5 @@ def napi_skb_finish(k: Kernel, cpu: int, skb: int) -> int:
     elif k.skb[skb].fclone != SKB_FCLONE_UNAVAILABLE:
         __kfree_skb(k, cpu, skb)
     else:
-        __kfree_skb_defer(k, cpu, skb)
+        kfree_skb_defer(k, cpu, skb)
     return 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from ..mm.layout import NONE
-from .skb_alloc import __alloc_skb, skb_data_align, skb_put, skb_reserve, skb_set_object_head
+from .skb_alloc import alloc_skb, skb_data_align, skb_put, skb_reserve, skb_set_object_head
 from .skb_clone import __copy_skb_header, skb_clone, skb_clone_fraglist, skb_cloned, skb_frag_ref
 from .skb_layout import SHARED_INFO_SIZE
 from .skb_release import kfree_skb, skb_free_head, skb_release_data
@@ -33,7 +33,7 @@ def skb_share_frags(k: Kernel, cpu: int, skb: int) -> None:
     skb_clone_fraglist(k, skb)
 
 
-# -- one packet ----------------------------------------------------------------------------------------------------------
+# -- one packet -------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(entry=True)
@@ -92,14 +92,14 @@ def skb_unclone_keeptruesize(k: Kernel, cpu: int, skb: int) -> int:
     return 0
 
 
-# -- copies --------------------------------------------------------------------------------------------------------------
+# -- copies -----------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(entry=True)
 def skb_copy(k: Kernel, cpu: int, skb: int) -> int:
     """A copy of the packet and all its data, linear.  NONE: no memory."""
     r = k.skb[skb]
-    made = __alloc_skb(k, cpu, r.end + r.data_len, 0)
+    made = alloc_skb(k, cpu, r.end + r.data_len, 0)
     if made != NONE:
         skb_reserve(k, made, r.data)
         skb_put(k, made, r.len)
@@ -112,7 +112,7 @@ def pskb_copy(k: Kernel, cpu: int, skb: int) -> int:
     """A copy of the linear data with the fragments shared.  NONE: no memory."""
     r = k.skb[skb]
     linear = skb_headlen(k, skb)
-    made = __alloc_skb(k, cpu, linear + r.data, 0)
+    made = alloc_skb(k, cpu, linear + r.data, 0)
     if made == NONE:
         return NONE
     c = k.skb[made]
@@ -131,7 +131,7 @@ def pskb_copy(k: Kernel, cpu: int, skb: int) -> int:
 def skb_copy_expand(k: Kernel, cpu: int, skb: int, headroom: int, tailroom: int) -> int:
     """A linear copy with room of its own in front and behind.  NONE: no memory."""
     length = k.skb[skb].len
-    made = __alloc_skb(k, cpu, headroom + length + tailroom, 0)
+    made = alloc_skb(k, cpu, headroom + length + tailroom, 0)
     if made != NONE:
         skb_reserve(k, made, headroom)
         skb_put(k, made, length)

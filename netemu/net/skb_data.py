@@ -1,6 +1,6 @@
 """The data of a packet: its window, its fragments, and moving bytes between fragments and the linear part.
 
-Source: net/core/skbuff.c (skb_add_rx_frag, __pskb_pull_tail, ___pskb_trim, skb_condense), v4.19 to v6.12.
+Source: net/core/skbuff.c (skb_add_rx_frag, pskb_pull_tail, ___pskb_trim, skb_condense), v4.19 to v6.12.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .skb_release import __skb_frag_unref, consume_skb, kfree_skb, skb_drop_list
 SKB_FULL = fault_code("SK-04", "sk_buff {a} has no room for fragment {b}")
 
 
-# -- window and fragments ------------------------------------------------------------------------------------------------
+# -- window and fragments ---------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -105,7 +105,7 @@ def skb_append_list(k: Kernel, cpu: int, skb: int, other: int) -> None:
     r.truesize += k.skb[other].truesize
 
 
-# -- pulling -------------------------------------------------------------------------------------------------------------
+# -- pulling ----------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False)
@@ -174,8 +174,8 @@ def eat_frags(k: Kernel, cpu: int, skb: int, eat: int) -> None:
     i.nr_frags = kept
 
 
-@kernel_function(entry=True)
-def __pskb_pull_tail(k: Kernel, cpu: int, skb: int, delta: int) -> int:
+@kernel_function(name="__pskb_pull_tail", entry=True)
+def pskb_pull_tail(k: Kernel, cpu: int, skb: int, delta: int) -> int:
     """Move the first ``delta`` bytes behind the linear data into it; 1, or 0 without memory (and no data has moved)."""
     r = k.skb[skb]
     beyond = r.tail + delta - r.end
@@ -198,12 +198,12 @@ def __pskb_pull_tail(k: Kernel, cpu: int, skb: int, delta: int) -> int:
 @kernel_function(traced=False, entry=True)
 def skb_linearize(k: Kernel, cpu: int, skb: int) -> int:
     """Make all data linear; 0 or -ENOMEM."""
-    if k.skb[skb].data_len == 0 or __pskb_pull_tail(k, cpu, skb, k.skb[skb].data_len) != 0:
+    if k.skb[skb].data_len == 0 or pskb_pull_tail(k, cpu, skb, k.skb[skb].data_len) != 0:
         return 0
     return ENOMEM
 
 
-# -- trimming ------------------------------------------------------------------------------------------------------------
+# -- trimming ---------------------------------------------------------------------------------------------------------
 
 
 @kernel_function
@@ -213,7 +213,7 @@ def skb_condense(k: Kernel, cpu: int, skb: int) -> None:
     if r.data_len != 0:
         if r.data_len > r.end - r.tail or skb_cloned(k, skb):
             return
-        __pskb_pull_tail(k, cpu, skb, r.data_len)
+        pskb_pull_tail(k, cpu, skb, r.data_len)
     r.truesize = skb_truesize(r.end)
 
 

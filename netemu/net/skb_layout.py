@@ -25,7 +25,7 @@ SKB_FCLONE_UNAVAILABLE = 0
 SKB_FCLONE_ORIG = 1
 SKB_FCLONE_CLONE = 2
 
-# flags of __alloc_skb
+# flags of alloc_skb
 SKB_ALLOC_FCLONE = 1
 SKB_ALLOC_NAPI = 4
 
@@ -125,7 +125,7 @@ table(
     ],
 )
 table("coalesced", [("stolen", "i4"), ("delta", "i4")])  # what skb_try_coalesce reports back
-table("skb_calls", [("kfree_skb_list", "i8"), ("pskb_pull_tail", "i8"), ("pskb_trim", "i8")])  # see skb_recursion
+table("skb_calls", [("kfree_skb_list", "i8"), ("pskb_pull_tail", "i8"), ("pskb_trim", "i8")])  # addresses
 table("napi_skb_cache", "i4")  # [cpu * NAPI_SKB_CACHE_SIZE + i] -> skb
 
 switch(

@@ -32,7 +32,7 @@ DROP = event_kind("drop")  # (skb)
 DEFER_IPI = event_kind("defer_ipi")  # (CPU that is told to free what waits for it)
 
 
-# -- contents ------------------------------------------------------------------------------------------------------------
+# -- contents ---------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(inline=True)
@@ -116,7 +116,7 @@ def abandon_head(k: Kernel, skb: int) -> None:
         k.shinfo[row].dataref -= 1
 
 
-# -- users ---------------------------------------------------------------------------------------------------------------
+# -- users ------------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(inline=True)
@@ -169,8 +169,8 @@ def consume_skb(k: Kernel, cpu: int, skb: int) -> None:
         __kfree_skb(k, cpu, skb)
 
 
-@kernel_function(entry=True)
-def __kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
+@kernel_function(name="__kfree_skb_defer", entry=True)
+def kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
     """Free from a poll loop without looking at the users: the struct goes to this CPU's cache."""
     skb_release_all(k, cpu, skb, 1)
     k.slab[0].live -= 1
@@ -186,7 +186,6 @@ def napi_consume_skb(k: Kernel, cpu: int, skb: int, budget: int) -> None:
     c = k.cpu[cpu]
     if c.serving_softirq == 0 and c.bh_disabled == 0:
         fault(k, cpu, SKB_CONTEXT, skb, budget)
-        return
     if not skb_unref(k, cpu, skb):
         return
     k.slab[0].consumed += 1
@@ -199,7 +198,7 @@ def napi_consume_skb(k: Kernel, cpu: int, skb: int, budget: int) -> None:
         kfree_skbmem(k, cpu, skb)
 
 
-# -- on the CPU that allocated the packet -----------------------------------------------------------------------------------
+# -- on the CPU that allocated the packet -----------------------------------------------------------------------------
 
 
 @kernel_function(entry=True)

@@ -38,7 +38,7 @@ KMALLOC = event_kind("kmalloc")  # (serial of the object, its size)
 KFREE = event_kind("kfree")  # (serial of the object)
 
 
-# -- structs ---------------------------------------------------------------------------------------------------------
+# -- structs ----------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -220,7 +220,7 @@ def __kfree_skb_flush(k: Kernel, cpu: int) -> None:
         n.skb_count = 0
 
 
-# -- shared info and small objects -------------------------------------------------------------------------------------
+# -- shared info and small objects ------------------------------------------------------------------------------------
 
 
 @inlined

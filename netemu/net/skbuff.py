@@ -7,9 +7,11 @@ heads), :mod:`~netemu.net.skb_data` (fragments and bytes), :mod:`~netemu.net.skb
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..engine.layout import Kernel
 from .skb_alloc import (
-    __alloc_skb,
+    alloc_skb,
     build_skb,
     build_skb_kmalloc,
     napi_alloc_frag,
@@ -40,7 +42,7 @@ from .skb_copy import (
     skb_unclone_keeptruesize,
 )
 from .skb_data import (
-    __pskb_pull_tail,
+    pskb_pull_tail,
     pskb_trim,
     skb_add_rx_frag,
     skb_append_list,
@@ -50,10 +52,10 @@ from .skb_data import (
     skb_push,
 )
 from .skb_release import (
-    __kfree_skb_defer,
     consume_skb,
     free_fragment,
     kfree_skb,
+    kfree_skb_defer,
     kfree_skb_list,
     napi_consume_skb,
     skb_attempt_defer_free,
@@ -62,25 +64,30 @@ from .skb_release import (
 from .skb_slab import __kfree_skb_flush
 
 
+_REACHED_THROUGH_LISTS: dict[str, Any] = {
+    "kfree_skb_list": kfree_skb_list,
+    "pskb_pull_tail": pskb_pull_tail,
+    "pskb_trim": pskb_trim,
+}
+"""Functions that reach themselves through a packet's fragment list, by field of ``k.skb_calls``."""
+
+
 def set_skb_calls(k: Kernel) -> None:
-    """Give the functions that reach themselves through a packet's fragment list their own addresses."""
-    calls = k.skb_calls[0]
-    calls.kfree_skb_list = kfree_skb_list.address(k)
-    calls.pskb_pull_tail = __pskb_pull_tail.address(k)
-    calls.pskb_trim = pskb_trim.address(k)
+    """Let these functions call themselves by their addresses."""
+    for field, function in _REACHED_THROUGH_LISTS.items():
+        setattr(k.skb_calls[0], field, function.address(k))
 
 
 __all__ = [
-    "__alloc_skb",
-    "__kfree_skb_defer",
     "__kfree_skb_flush",
-    "__pskb_pull_tail",
+    "alloc_skb",
     "build_skb",
     "build_skb_kmalloc",
     "consume_skb",
     "free_fragment",
     "gro_start",
     "kfree_skb",
+    "kfree_skb_defer",
     "kfree_skb_list",
     "kfree_skb_partial",
     "napi_alloc_frag",
@@ -92,6 +99,7 @@ __all__ = [
     "netdev_alloc_skb",
     "pskb_copy",
     "pskb_expand_head",
+    "pskb_pull_tail",
     "pskb_trim",
     "set_skb_calls",
     "skb_add_rx_frag",
