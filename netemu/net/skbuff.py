@@ -63,7 +63,6 @@ from .skb_release import (
 )
 from .skb_slab import __kfree_skb_flush
 
-
 _REACHED_THROUGH_LISTS: dict[str, Any] = {
     "kfree_skb_list": kfree_skb_list,
     "pskb_pull_tail": pskb_pull_tail,
