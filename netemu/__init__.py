@@ -37,6 +37,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import netemu`` costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'netemu' has no attribute {name!r}")
+    import_module(".kernel", __name__)  # first: numbers in compiled code follow the order of declarations
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .engine import era, events, faults, log, path
-from .mm import page_alloc, page_frag
+from .engine.kernel import seal
+from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
     contents,
     device_layout,
@@ -23,8 +24,10 @@ from .net import (
 from .drivers import mlx5, netsec  # isort: skip
 
 era.declare_era_table()
+seal()
 
 __all__ = [
+    "buddy",
     "contents",
     "device_layout",
     "dma",
@@ -41,6 +44,7 @@ __all__ = [
     "page_pool",
     "page_pool_shutdown",
     "path",
+    "pcp",
     "ptr_ring",
     "recycle",
     "rss",

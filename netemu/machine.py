@@ -148,7 +148,7 @@ class Machine:
         k.slab[0].pair_rows = skbs // SKBS_PER_PAIR
         k.slab[0].head_rows = skbs + k.slab[0].pair_rows
         k.arrays["softnet"]["defer_queue"] = np.arange(self.cpus)
-        skbuff.set_skb_calls(k)
+        skbuff.connect_skb_calls(k)
         for name, value in self.switches.items():
             set_switch(k, name, value)
         apply_platform(k, self.platform)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from .engine import jit
 from .engine.faults import call_path, raise_fault
 from .engine.path import MAX_NODES
 from .errors import EmulatorError, UsageError
-from .machine import DEFAULT_ERA, Machine, NetDevice
+from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine, NetDevice
 from .mm.layout import PAGE_SIZE
 from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
@@ -66,6 +67,8 @@ class Source(Protocol):
 
     def rewind(self) -> None: ...
 
+    def close(self) -> None: ...
+
     @property
     def offset(self) -> int: ...
 
@@ -91,6 +94,8 @@ class PacketSource:
                     break
                 self._pending = _encode(packet)
             ts_ns, data = self._pending
+            if len(data) > len(batch.data):
+                raise UsageError(f"a packet of {len(data)} bytes: at most {len(batch.data)} can be replayed")
             if used + len(data) > len(batch.data):
                 break
             batch.data[used : used + len(data)] = np.frombuffer(data, np.uint8)
@@ -108,14 +113,19 @@ class PacketSource:
             raise UsageError("repeat needs packets that can be gone through again: give a list, not an iterator")
         self._iterator = iter(self._packets)
 
+    def close(self) -> None:
+        """Nothing is open: the packets are the caller's."""
+
 
 def _encode(packet: Any) -> tuple[int, bytes]:
     if isinstance(packet, (bytes, bytearray, memoryview)):
         return 0, bytes(packet)
+    if not hasattr(packet, "__bytes__"):
+        raise UsageError(f"a packet is bytes or a scapy packet, not {type(packet).__name__}")
     try:
         data = bytes(packet)
     except Exception as error:
-        raise UsageError(f"a packet is bytes or a scapy packet, not {type(packet).__name__}: {error}") from None
+        raise UsageError(f"a packet cannot be built: {type(error).__name__}: {error}") from None
     return round(float(getattr(packet, "time", 0)) * 10**9), data
 
 
@@ -300,6 +310,7 @@ def replay(
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
+    memory_mb: int = DEFAULT_MEMORY_MB,
     options: Mapping[str, str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -310,8 +321,8 @@ def replay(
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
     succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
-    ``out``: capture file for what was transmitted.  ``progress(packets, bytes read, size or None)`` is called
-    a few times a second and may return True to stop.
+    ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
+    ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
     :class:`netemu.KernelBug` when emulated code does what a kernel would complain about.
@@ -323,20 +334,24 @@ def replay(
     if not 0 <= hold_us <= 1e9:
         raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
     arrivals = Rate.parse(str(rate))
-    source = open_source(trace)
-    compiled_before = jit.compile_seconds
-    machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed)
-    _parse_recycle(machine, recycle)
-    plugin = load_driver(driver)
-    nic = machine.netdev(plugin, queues=queues or min(cpus, plugin.max_queues), mtu=mtu, options=options)
-    k = machine.k
-    k.run[0].action = ACTIONS[action]
-    k.run[0].hold = round(hold_us * 10**6)
-    _aim_wire(machine, nic, arrivals)
-    _start_books(machine)
-    initial = take_stock(k, nic.pages_held())
-    job = Replay(machine, nic, source, out)
-    finished = job.run(repeat, progress)
+    if out is not None and _same_file(trace, out):
+        raise UsageError(f"{out} is the trace itself: write the output to another file")
+    with closing(open_source(trace)) as source:
+        compiled_before = jit.compile_seconds
+        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb)
+        _parse_recycle(machine, recycle)
+        plugin = load_driver(driver)
+        nic = machine.netdev(
+            plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options
+        )
+        k = machine.k
+        k.run[0].action = ACTIONS[action]
+        k.run[0].hold = round(hold_us * 10**6)
+        _aim_wire(machine, nic, arrivals)
+        _start_books(machine)
+        initial = take_stock(k, nic.pages_held())
+        job = Replay(machine, nic, source, out)
+        finished = job.run(repeat, progress)
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
     data = _report(machine, nic, initial_in_use=_in_use(initial.places))
@@ -361,6 +376,7 @@ def replay(
             "repeat": repeat,
             "mtu": mtu,
             "hold_us": hold_us,
+            "memory_mb": memory_mb,
             "driver": nic.nic.options,
         },
         "wall_s": {
@@ -370,6 +386,15 @@ def replay(
         },
     }
     return ReplayResult(data, not finished, str(job.error) if job.error else None, machine)
+
+
+def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
+    if not isinstance(trace, (str, os.PathLike)):
+        return False
+    try:
+        return os.path.samefile(trace, out)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
@@ -408,7 +433,7 @@ def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
     machine.check()
 
 
-# -- the report --------------------------------------------------------------------------------------------------------
+# -- the report ------------------------------------------------------------------------------------------------------
 
 _POOL_COUNTERS = (
     "alloc_fast",

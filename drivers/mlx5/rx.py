@@ -33,7 +33,7 @@ from .pages import mlx5e_page_alloc_mapped, page_done
 
 RX_PACKET_TOUCH = cost_point("rx_packet_data_touch")  # the first look at a packet's bytes
 
-# -- the NIC -------------------------------------------------------------------------------------------------------
+# -- the NIC ---------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -195,7 +195,7 @@ def refill_striding(k: Kernel, cpu: int, rxq: int) -> int:
 
 UMR_POST = cost_point("umr_post")
 
-# -- one completion ----------------------------------------------------------------------------------------------------
+# -- one completion --------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)

@@ -123,7 +123,7 @@ def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     return 1
 
 
-# -- one completion ----------------------------------------------------------------------------------------------------
+# -- one completion --------------------------------------------------------------------------------------------------
 
 
 @kernel_function(name="netsec_build_skb", traced=False, inline=True)
@@ -214,7 +214,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
     return 1
 
 
-# -- teardown ----------------------------------------------------------------------------------------------------------
+# -- teardown --------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)

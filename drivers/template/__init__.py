@@ -35,7 +35,7 @@ from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.skbuff import napi_build_skb, napi_consume_skb, skb_mark_for_recycle, skb_put, skb_reserve
 from netemu.net.stack import napi_gro_receive, tx_post
 
-# -- geometry and state ------------------------------------------------------------------------------------------------
+# -- geometry and state ----------------------------------------------------------------------------------------------
 
 # CHANGE: ring sizes (powers of two) and how a page is cut up.
 RX_DESCRIPTORS = 256
@@ -64,7 +64,7 @@ RX_PACKET_TOUCH = cost_point("rx_packet_data_touch")
 TX_DMA_MAP = cost_point("tx_dma_map")
 TX_DMA_UNMAP = cost_point("tx_dma_unmap")
 
-# -- receive -----------------------------------------------------------------------------------------------------------
+# -- receive ---------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -152,7 +152,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     skb_mark_for_recycle(k, cpu, skb)
 
 
-# -- transmit ----------------------------------------------------------------------------------------------------------
+# -- transmit --------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(name="template_start_xmit", entry=True)
@@ -181,7 +181,7 @@ def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
     return 1
 
 
-# -- teardown ----------------------------------------------------------------------------------------------------------
+# -- teardown --------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -196,7 +196,7 @@ def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     return 0
 
 
-# -- what netemu sees --------------------------------------------------------------------------------------------------
+# -- what netemu sees ------------------------------------------------------------------------------------------------
 
 
 class Template(Driver):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..engine.layout import Kernel
-from ..mm.layout import NONE, NR_FRAG_CACHES, PG_TAIL
+from ..mm.layout import NAPI_SLICES, NONE, NR_FRAG_CACHES, PG_TAIL
 from ..net.pool_layout import PP_ALLOC_CACHE_SIZE
 from ..net.skb_layout import SKB_LIVE
 
@@ -59,6 +59,13 @@ def _skb_pages(k: Kernel) -> set[int]:
     return pages
 
 
+def _fragment_pages(k: Kernel) -> set[int]:
+    caches = k.arrays["page_frag_cache"][: k.machine[0].cpus * NR_FRAG_CACHES]
+    # slices own all references of their page: a cache that has handed out the last one only remembers its address
+    spent = (np.arange(caches.size) % NR_FRAG_CACHES == NAPI_SLICES) & (caches["offset"] == 0)
+    return {int(p) - 1 for p in caches["page"][~spent] if p}
+
+
 def _heads(k: Kernel, pages: Iterable[int]) -> set[int]:
     table = k.arrays["pages"]
     return {int(table["head"][p]) if table["flags"][p] & PG_TAIL else p for p in pages}
@@ -71,13 +78,12 @@ def take_stock(k: Kernel, driver_pages: Iterable[int] = ()) -> Books:
     zones = k.arrays["zone"]
     cached, ringed = _pool_pages(k)
     parked = {int(p) for p in np.flatnonzero(table["where"] == 1)}
-    fragments = {int(p) - 1 for p in k.arrays["page_frag_cache"]["page"][: k.machine[0].cpus * NR_FRAG_CACHES] if p}
     claims = {
         "pool_cache": cached,
         "pool_ring": ringed,
         "driver": _heads(k, driver_pages) | parked,
         "skb": _heads(k, _skb_pages(k)),
-        "page_frag_cache": fragments,
+        "page_frag_cache": _fragment_pages(k),
     }
     in_use = {int(p) for p in np.flatnonzero(table["refcount"] > 0)}
     sizes = {p: 1 << int(table["order"][p]) for p in in_use}
@@ -99,5 +105,3 @@ def take_stock(k: Kernel, driver_pages: Iterable[int] = ()) -> Books:
     if total != managed:
         books.errors.append(f"MM-09 {managed} pages are managed, but {total} are accounted for")
     return books
-
-

@@ -141,7 +141,7 @@ def _timed(work: Callable[[], int]) -> float:
     return (time.perf_counter() - start) / packets
 
 
-def _emulation(capture: Path, options: dict[str, str]) -> float:
+def _emulation(capture: Path, options: dict[str, Any]) -> float:
     """Wall seconds per packet that a replay spent emulating, its reading left out."""
     result = netemu.replay(capture, **options).to_dict()
     return float(result["wall_s"]["emulate"]) / int(result["packets"]["offered"])
@@ -171,6 +171,7 @@ def count_with_dpkt(capture: Path) -> int:
 
 def count_with_scapy(capture: Path) -> int:
     """Packets at the start of ``capture``, at most 3,000, read with scapy's PcapReader."""
+    import scapy.layers.all  # noqa: F401  so that packets are dissected, as a scapy user's are
     from scapy.utils import PcapReader
 
     with PcapReader(str(capture)) as reader:

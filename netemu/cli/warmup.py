@@ -11,13 +11,12 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def command(as_json: bool) -> None:
     """Compile the engine for this machine and keep the result on disk, so that later runs start at once."""
-    from netemu.cli.progress import compile_if_needed
     from netemu import warm
-    from netemu.engine import jit
+    from netemu.cli.progress import compile_if_needed
 
     cached = warm.is_warm()
     seconds = compile_if_needed()
-    directory = jit.cache_directory()
+    directory = warm.directory()
     if as_json:
         report = {
             "compile_s": round(seconds, 3),

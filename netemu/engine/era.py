@@ -35,7 +35,7 @@ def switch(name: str, values: str, why: str) -> None:
 def declare_era_table() -> None:
     """Lay out ``k.era`` once every subsystem has declared its switches."""
     if "era" not in TABLES:
-        table("era", [(name, "i4") for name in SWITCHES])
+        table("era", [(name, "i4") for name in sorted(SWITCHES)])
 
 
 def set_switch(k: Kernel, name: str, value: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .kernel import inlined, kernel_function
-from .layout import Kernel, table
+from .layout import DECLARED, Kernel, table
 
 EVENT_ROWS = 1 << 16
 """Events that can happen between two calls of :func:`heard`."""
@@ -24,6 +24,7 @@ KINDS: list[str] = []
 def event_kind(name: str) -> int:
     """Declare a kind of event; its number is what :func:`tracepoint` takes."""
     KINDS.append(name)
+    DECLARED.append(f"event {name}")
     return len(KINDS) - 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import EmulatorError, KernelBug
 from .kernel import NAMES, inlined
-from .layout import PRIVATE_SLOTS, TABLES, Kernel, table
+from .layout import DECLARED, PRIVATE_SLOTS, TABLES, Kernel, table
 
 table("error", [("code", "i8"), ("a", "i8"), ("b", "i8"), ("c", "i8"), ("cpu", "i8"), ("node", "i8"), ("clock", "i8")])
 
@@ -20,6 +20,7 @@ def fault_code(name: str, text: str) -> int:
     """Declare a condition; ``text`` may use {a} and {b}, the two numbers given to :func:`fault`."""
     code = 2 + len(_TEXTS)
     _TEXTS[code] = (name, text)
+    DECLARED.append(f"fault {name} {text}")
     return code
 
 

@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Rooms whose sources can be inlined into compiled code.
 _COMPILED_ROOMS = ("engine", "mm", "net", "pcap", "policies")
-_KEPT_GENERATIONS = 6
+_KEPT_GENERATIONS = 12
 
 
 def _package_root() -> Path:
@@ -54,10 +54,10 @@ def _compiled_sources() -> list[Path]:
 
 
 @cache
-def content_key(*extra: Path) -> str:
-    """Name of the cache generation: sources, interpreter, compiler and processor.  ``extra``: plug-in files."""
-    h = hashlib.sha256()
-    for path in (*_compiled_sources(), *extra):
+def content_key(declarations: str = "", *plugins: Path) -> str:
+    """Name of a cache generation: sources, declarations, interpreter, compiler and processor; plug-in files too."""
+    h = hashlib.sha256(declarations.encode())
+    for path in (*_compiled_sources(), *plugins):
         h.update(path.name.encode())
         h.update(path.read_bytes())
     for word in (
@@ -82,16 +82,16 @@ def _base_directory() -> Path:
 
 
 @cache
-def cache_directory(*extra: Path) -> Path | None:
-    """Directory for compiled code of this content, or None when none can be written."""
+def cache_directory(generation: str) -> Path | None:
+    """Directory for the compiled code of one generation, or None when none can be written."""
     try:
-        directory = _base_directory() / f"native-{content_key(*extra)}"
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = _base_directory() / f"native-{generation}"
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            _drop_old_generations(directory)
         probe = directory / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
-        if not extra:
-            _drop_old_generations(directory)
     except OSError:
         return None
     return directory
@@ -124,14 +124,14 @@ class Timed:
             compile_seconds += time.perf_counter() - self._start
 
 
-def dispatcher(function: Callable[..., Any], *, cached: bool, extra: tuple[Path, ...] = (), **options: Any) -> Any:
-    """A numba dispatcher for ``function`` whose disk cache, if ``cached``, is keyed by content."""
+def dispatcher(function: Callable[..., Any], *, cached: bool, generation: str, **options: Any) -> Any:
+    """A numba dispatcher for ``function`` with, if ``cached``, a disk cache of its generation."""
     import numba
     from numba.core import config
 
     made = numba.njit(nogil=True, error_model="numpy", **options)(function)
     if cached:
-        directory = cache_directory(*extra)
+        directory = cache_directory(generation)
         if directory is not None:
             before = config.CACHE_DIR
             config.CACHE_DIR = str(directory)
@@ -172,6 +172,10 @@ def native(signature: str) -> Callable[[F], F]:
     return decorate
 
 
+NATIVE: list[_NativeFunction] = []
+"""Every declared native function."""
+
+
 class _NativeFunction:
     """A function that is compiled, or loaded from the cache, when it is first needed."""
 
@@ -182,6 +186,7 @@ class _NativeFunction:
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         self._made: Any = None
+        NATIVE.append(self)
 
     def made(self) -> Any:
         """The dispatcher, compiled for its one signature."""
@@ -196,13 +201,13 @@ class _NativeFunction:
         from numba.core import sigutils
 
         scope = dict(self.function.__globals__)
-        python = FunctionType(self.function.__code__, scope, self.function.__name__)  # type: ignore[attr-defined]
+        python = FunctionType(self.function.__code__, scope, self.function.__name__)
         python.__module__ = self.function.__module__
         python.__qualname__ = self.function.__qualname__
-        made = dispatcher(python, cached=True)
+        made = dispatcher(python, cached=True, generation=content_key())
         arguments, result = sigutils.normalize_signature(self.signature)
         if not load_cached(made, arguments):
-            for name in self.function.__code__.co_names:  # type: ignore[attr-defined]
+            for name in self.function.__code__.co_names:
                 if isinstance(scope.get(name), _NativeFunction):
                     scope[name] = scope[name].made()
             made.compile(arguments if result is None else result(*arguments))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dis
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -22,7 +23,7 @@ from types import CodeType, FunctionType
 from typing import Any, TypeVar, overload
 
 from . import jit
-from .layout import Kernel, PrivateTable
+from .layout import DECLARED, Kernel, PrivateTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,11 +38,12 @@ def _number(name: str) -> int:
     if len(NAMES) >= MAX_FUNCTIONS:
         raise TypeError(f"no room for {name!r}: {MAX_FUNCTIONS} kernel functions and cost points are declared")
     NAMES.append(name)
+    DECLARED.append(f"name {name}")
     return len(NAMES) - 1
 
 
 def cost_point(name: str) -> int:
-    """Declare a primitive that functions charge by number (``charge(k, cpu, ATOMIC)``); the profile prices it by name."""
+    """Declare a primitive that functions charge by number (``charge(k, cpu, X)``); the profile prices it by name."""
     return _number(name)
 
 
@@ -49,15 +51,16 @@ class KernelFunction:
     """One function of the emulated kernel.  Calling it from Python runs the compiled form (or the plain one)."""
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str | None, traced: bool, inline: bool, entry: bool
+        self, function: Callable[..., Any], *, name: str | None, traced: bool, inline: bool, entry: bool, rare: bool
     ) -> None:
         self.function = function
         self.name = name or function.__name__
         self.traced = traced
         self.inline = inline
         self.entry = entry
+        self.rare = rare
         self.number = _number(self.name) if traced else 0
-        self.plugin: tuple[Path, ...] = ()
+        self.plugin: tuple[Path, ...] = ()  # the file of a driver that does not come with netemu
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__doc__ = function.__doc__
@@ -119,8 +122,8 @@ class KernelFunction:
         body, scope = self._body()
         made = jit.dispatcher(
             body,
-            cached=self.entry,
-            extra=self.plugin,
+            cached=self.entry and (bool(self.plugin) or self.__module__.startswith("netemu.")),
+            generation=jit.content_key(declarations(), *self.plugin),
             forceinline=self.inline,
             no_cpython_wrapper=not self.entry,
             no_cfunc_wrapper=not self.entry,
@@ -172,6 +175,19 @@ def indirect(k: Kernel, address: int, a: int, b: int, c: int) -> int:
     return result
 
 
+_sealed: list[str] = []
+
+
+def seal() -> None:
+    """Every module that comes with netemu is imported; what is declared from now on belongs to plug-ins."""
+    _sealed.append(hashlib.sha256("\n".join(DECLARED).encode()).hexdigest())
+
+
+def declarations() -> str:
+    """Digest of what compiled code knows by number."""
+    return _sealed[0] if _sealed else hashlib.sha256("\n".join(DECLARED).encode()).hexdigest()
+
+
 REGISTERED: list[KernelFunction] = []
 """Every declared kernel function, in order of declaration."""
 
@@ -180,7 +196,7 @@ REGISTERED: list[KernelFunction] = []
 def kernel_function(function: F, /) -> F: ...
 @overload
 def kernel_function(
-    *, name: str | None = None, traced: bool = True, inline: bool = False, entry: bool = False
+    *, name: str | None = None, traced: bool = True, inline: bool = False, entry: bool = False, rare: bool = False
 ) -> Callable[[F], F]: ...
 def kernel_function(
     function: Any = None,
@@ -190,15 +206,17 @@ def kernel_function(
     traced: bool = True,
     inline: bool = False,
     entry: bool = False,
+    rare: bool = False,
 ) -> Any:
     """Declare a kernel function.
 
     ``name``: the kernel's name where Python's differs.  ``traced=False``: a part of its caller, not a node of
     its own.  ``inline``: always inlined (small and hot).  ``entry``: callable from Python and by address.
+    ``rare``: an entry that no replay comes to, compiled when it is first called and not ahead of time.
     """
 
     def declare(f: Any) -> Any:
-        made = KernelFunction(f, name=name, traced=traced, inline=inline, entry=entry)
+        made = KernelFunction(f, name=name, traced=traced, inline=inline, entry=entry, rare=rare)
         REGISTERED.append(made)
         return made
 
@@ -217,7 +235,7 @@ def _referenced(code: CodeType) -> Iterator[str]:
             yield instruction.argval
 
 
-# -- weaving the accounting into a body ------------------------------------------------------------------------
+# -- weaving the accounting into a body ------------------------------------------------------------------------------
 
 
 @cache

@@ -16,6 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+DECLARED: list[str] = []
+"""Everything that compiled code knows by number or offset (tables, switches, names, messages), in order.
+
+The disk cache is keyed by it: modules imported in another order mean other numbers.
+"""
+
 Fields = Sequence[tuple[str, str] | tuple[str, str, int]]
 
 _CTYPES = {
@@ -81,6 +87,7 @@ def table(name: str, fields: Fields | str) -> TableSpec:
         raise TypeError(f"state table {name!r} is declared twice")
     dtype = np.dtype(fields) if isinstance(fields, str) else record(fields)
     spec = TABLES[name] = TableSpec(name, dtype, len(TABLES))
+    DECLARED.append(f"table {name} {dtype.descr}")
     return spec
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .kernel import kernel_function
-from .layout import Kernel, table
+from .layout import DECLARED, Kernel, table
 
 LOG_ROWS = 4096
 
@@ -16,6 +16,7 @@ _TEXTS: list[tuple[str, str]] = []
 def message(name: str, text: str) -> int:
     """Declare a kernel message; ``text`` may use {a} and {b}, the two numbers given to :func:`printk`."""
     _TEXTS.append((name, text))
+    DECLARED.append(f"message {name}")
     return len(_TEXTS) - 1
 
 

@@ -1,7 +1,7 @@
 """How compiled code sees machine state: one pointer, from which tables and rows are reached without copies.
 
 Imported only when something is compiled.  ``k.pages`` is a raw pointer (plus the length in the checked build),
-``k.pages[i]`` a record in place.  In the checked build an index outside a table is written to the machine's error record, row
+``k.pages[i]`` a record in place.  In the checked build an index outside a table is noted in the error record, row
 0 is used instead, and the run stops at the next look at that record.
 """
 
@@ -175,7 +175,7 @@ def _kernel_table(context: Any, builder: Any, kind: KernelType, value: Any, name
     return made._getvalue()
 
 
-# -- fields of a record -------------------------------------------------------------------------------------------------
+# -- fields of a record ----------------------------------------------------------------------------------------------
 
 
 @infer_getattr
@@ -216,7 +216,7 @@ def _set_field(context: Any, builder: Any, sig: Any, args: Any, name: str) -> No
     _tag(builder, access, f"{kind.label}.{name}")
 
 
-# -- rows of a table ----------------------------------------------------------------------------------------------------
+# -- rows of a table -------------------------------------------------------------------------------------------------
 
 
 @infer_global(operator.getitem)
@@ -291,7 +291,9 @@ def private_rows(owned: PrivateTable) -> Any:
                 error = _load_word(builder, kernel, 2 * TABLES["error"].index)
                 pairs = ir.Constant(I64, 2 * PRIVATE_SLOTS * MAX_DEVICES)
                 pair = _checked_index(builder, pair, pairs, error, spec.index)
-                length = _tag(builder, builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))])), "private")
+                length = _tag(
+                    builder, builder.load(builder.gep(words, [builder.add(pair, ir.Constant(I64, 1))])), "private"
+                )
                 row = _checked_index(builder, row, length, error, -1 - slot)
             base = _tag(builder, builder.load(builder.gep(words, [pair])), "private")
             if CHECKED:

@@ -27,7 +27,9 @@ table(
 )
 table("node", [("parent", "i4"), ("function", "i4")])  # the call tree; row 0 is the root
 table("child", "i4")  # [node * MAX_FUNCTIONS + function] -> node, 0: not seen yet
-table("path_cost", [("calls", "i8"), ("extra", "i8")])  # [cpu * MAX_NODES + node]; extra: charged beyond the fixed cost, ps
+table(
+    "path_cost", [("calls", "i8"), ("extra", "i8")]
+)  # [cpu * MAX_NODES + node]; extra: charged beyond the fixed cost, ps
 table("cost", "i8")  # [function or cost point] -> ps
 table("tree", [("nodes", "i4"), ("full", "i4")])
 

@@ -140,7 +140,7 @@ switch(
 switch(
     "pcp_drain",
     "before_lock under_lock",
-    "whether pages leave the per-CPU list before zone->lock is taken, or while it is held (v5.18): the hold gets longer",
+    "whether pages leave the per-CPU list before zone->lock is taken, or while it is held (v5.18), which gets longer",
 )
 switch(
     "page_frag_bias",

@@ -55,7 +55,7 @@ RING_SLOT = cost_point("ptr_ring_slot")
 PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from another CPU or the allocator
 
 
-# -- creation ----------------------------------------------------------------------------------------------------
+# -- creation --------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False)
@@ -90,7 +90,7 @@ def page_pool_check_params(k: Kernel, cpu: int, flags: int, size: int, dma_dir: 
     return answer
 
 
-# -- getting pages: the consumer only ------------------------------------------------------------------------------
+# -- getting pages: the consumer only --------------------------------------------------------------------------------
 
 
 @inlined
@@ -144,7 +144,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
 
 @kernel_function(traced=False)
 def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
-    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring goes to the cache unused."""
+    """To v5.3: an empty ring means "nothing cached", whatever the cache holds; a short ring ends up cached."""
     p = k.pool[pool]
     if ring_empty(k, pool):
         p.alloc_empty += 1
@@ -482,7 +482,7 @@ def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> 
     return 1
 
 
-# -- fragments ---------------------------------------------------------------------------------------------------------
+# -- fragments -------------------------------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False, entry=True)
@@ -530,7 +530,7 @@ def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
 
 @kernel_function(entry=True)
 def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
-    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: no memory, not possible.  Consumer only."""
+    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: none to be had.  Consumer only."""
     p = k.pool[pool]
     whole = PAGE_SIZE << p.order
     pfn = p.frag_page - 1

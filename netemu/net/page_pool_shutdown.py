@@ -138,7 +138,7 @@ def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
     """Drop one user; the last one shuts the pool down, at once or as soon as its pages are back."""
     p = k.pool[pool]
     p.users -= 1
-    if p.users > 0:
+    if p.users != 0:
         return
     page_pool_free_frag(k, cpu, pool)
     if page_pool_release(k, cpu, pool) == 0:

@@ -12,9 +12,7 @@ import numpy.typing as npt
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 
-KEY = bytes.fromhex(
-    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
-)
+KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
 INPUT_BYTES = 36
 """IPv6 source and destination (32), ports (4)."""
 INDIRECTION = 128

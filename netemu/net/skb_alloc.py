@@ -149,7 +149,7 @@ def napi_build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int
     return skb
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def build_skb_kmalloc(k: Kernel, cpu: int, size: int) -> int:
     """``build_skb`` around a fresh small object of ``size`` bytes, which is freed again if there is no struct."""
     made = kmalloc(k, cpu, size)
@@ -164,7 +164,7 @@ def build_skb_kmalloc(k: Kernel, cpu: int, size: int) -> int:
     return skb
 
 
-@kernel_function(name="__alloc_skb", entry=True)
+@kernel_function(name="__alloc_skb", entry=True, rare=True)
 def alloc_skb(k: Kernel, cpu: int, size: int, flags: int) -> int:
     """An skb with a small object as its head; ``flags``: SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI.  NONE: no memory."""
     if flags & SKB_ALLOC_FCLONE:
@@ -200,13 +200,13 @@ def netdev_frags(k: Kernel, cpu: int) -> int:
     return NAPI_FRAGS
 
 
-@kernel_function(name="__napi_alloc_frag_align", entry=True)
+@kernel_function(name="__napi_alloc_frag_align", entry=True, rare=True)
 def napi_alloc_frag(k: Kernel, cpu: int, size: int) -> int:
     """A page fragment of ``size`` bytes in NAPI: its byte address (page * 4096 + offset), or NONE."""
     return page_frag_alloc(k, cpu, NAPI_FRAGS, skb_data_align(size))
 
 
-@kernel_function(name="__netdev_alloc_frag_align", entry=True)
+@kernel_function(name="__netdev_alloc_frag_align", entry=True, rare=True)
 def netdev_alloc_frag(k: Kernel, cpu: int, size: int) -> int:
     """The same from any context."""
     return page_frag_alloc(k, cpu, netdev_frags(k, cpu), skb_data_align(size))

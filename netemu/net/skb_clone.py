@@ -28,7 +28,7 @@ def skb_cloned(k: Kernel, skb: int) -> bool:
     return r.cloned != 0 and (k.shinfo[r.shinfo].dataref & SKB_DATAREF_MASK) != 1
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_get(k: Kernel, cpu: int, skb: int) -> int:
     """One more user of the struct."""
     if k.skb[skb].state != SKB_LIVE:
@@ -38,7 +38,7 @@ def skb_get(k: Kernel, cpu: int, skb: int) -> int:
     return skb
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_frag_ref(k: Kernel, cpu: int, skb: int, index: int) -> None:
     """One more plain reference on the page of a fragment."""
     page_ref_add(k, compound_head(k, k.shinfo[k.skb[skb].shinfo].frag_page[index]), 1)
@@ -93,7 +93,7 @@ def __skb_clone(k: Kernel, made: int, skb: int) -> int:
     return made
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_clone(k: Kernel, cpu: int, skb: int) -> int:
     """A second struct on the same data: the unused companion of a pair, else one from the slab.  NONE: no memory."""
     r = k.skb[skb]
@@ -113,7 +113,7 @@ def skb_clone(k: Kernel, cpu: int, skb: int) -> int:
     return __skb_clone(k, made, skb)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_morph(k: Kernel, cpu: int, skb: int, source: int) -> int:
     """``skb`` drops what it has and becomes a clone of ``source``."""
     skb_release_all(k, cpu, skb, 0)

@@ -81,7 +81,7 @@ def share_moved_frags(k: Kernel, cpu: int, source: int) -> None:
             skb_frag_ref(k, cpu, source, n)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_try_coalesce(k: Kernel, cpu: int, to: int, source: int) -> int:
     """Append ``source`` to ``to``; 1 if that was possible.
 
@@ -124,7 +124,7 @@ def skb_try_coalesce(k: Kernel, cpu: int, to: int, source: int) -> int:
     return 1
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def kfree_skb_partial(k: Kernel, cpu: int, skb: int, stolen: int) -> None:
     """Free what coalescing has left: all, or the struct alone if the head was taken."""
     if stolen:
@@ -139,7 +139,7 @@ def kfree_skb_partial(k: Kernel, cpu: int, skb: int, stolen: int) -> None:
 # -- receive offload --------------------------------------------------------------------------------------------------
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def gro_start(k: Kernel, cpu: int, skb: int) -> None:
     """A packet reaches receive offload: one segment, the last of its own list."""
     g = k.gro_cb[skb]
@@ -211,7 +211,7 @@ def gro_hang_on(k: Kernel, p: int, skb: int, offset: int) -> int:
     return moved
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_gro_receive(k: Kernel, cpu: int, p: int, skb: int, offset: int) -> int:
     """Merge ``skb``, past ``offset`` header bytes, into the packet ``p``; 0 or a negative error number."""
     r = k.skb[skb]
@@ -241,7 +241,7 @@ def skb_gro_receive(k: Kernel, cpu: int, p: int, skb: int, offset: int) -> int:
     return 0
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def napi_skb_free_stolen_head(k: Kernel, cpu: int, skb: int) -> None:
     """The head has been taken: the struct goes to this CPU's cache."""
     abandon_head(k, skb)
@@ -249,7 +249,7 @@ def napi_skb_free_stolen_head(k: Kernel, cpu: int, skb: int) -> None:
     napi_skb_cache_put(k, cpu, skb)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def napi_skb_finish(k: Kernel, cpu: int, skb: int) -> int:
     """What the poll loop does with a merged packet: nothing (0) if it hangs on the list, else free the rest (1)."""
     free = k.gro_cb[skb].free

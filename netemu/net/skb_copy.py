@@ -36,7 +36,7 @@ def skb_share_frags(k: Kernel, cpu: int, skb: int) -> None:
 # -- one packet -------------------------------------------------------------------------------------------------------
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def pskb_expand_head(k: Kernel, cpu: int, skb: int, nhead: int, ntail: int) -> int:
     """A private head with ``nhead`` bytes more in front and ``ntail`` more behind; 0, or -ENOMEM and no change."""
     r = k.skb[skb]
@@ -63,7 +63,7 @@ def pskb_expand_head(k: Kernel, cpu: int, skb: int, nhead: int, ntail: int) -> i
     return 0
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_unclone(k: Kernel, cpu: int, skb: int) -> int:
     """A private head, if it is shared; 0 or -ENOMEM."""
     if skb_cloned(k, skb):
@@ -84,7 +84,7 @@ def unclone_keeptruesize(k: Kernel, cpu: int, skb: int) -> int:
     return result
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_unclone_keeptruesize(k: Kernel, cpu: int, skb: int) -> int:
     """The same, if the head is shared."""
     if skb_cloned(k, skb):
@@ -95,7 +95,7 @@ def skb_unclone_keeptruesize(k: Kernel, cpu: int, skb: int) -> int:
 # -- copies -----------------------------------------------------------------------------------------------------------
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_copy(k: Kernel, cpu: int, skb: int) -> int:
     """A copy of the packet and all its data, linear.  NONE: no memory."""
     r = k.skb[skb]
@@ -107,7 +107,7 @@ def skb_copy(k: Kernel, cpu: int, skb: int) -> int:
     return made
 
 
-@kernel_function(name="__pskb_copy_fclone", entry=True)
+@kernel_function(name="__pskb_copy_fclone", entry=True, rare=True)
 def pskb_copy(k: Kernel, cpu: int, skb: int) -> int:
     """A copy of the linear data with the fragments shared.  NONE: no memory."""
     r = k.skb[skb]
@@ -127,7 +127,7 @@ def pskb_copy(k: Kernel, cpu: int, skb: int) -> int:
     return made
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_copy_expand(k: Kernel, cpu: int, skb: int, headroom: int, tailroom: int) -> int:
     """A linear copy with room of its own in front and behind.  NONE: no memory."""
     length = k.skb[skb].len
@@ -139,7 +139,7 @@ def skb_copy_expand(k: Kernel, cpu: int, skb: int, headroom: int, tailroom: int)
     return made
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_realloc_headroom(k: Kernel, cpu: int, skb: int, headroom: int) -> int:
     """A packet with a private head and at least ``headroom`` bytes in front of the data.  NONE: no memory."""
     missing = headroom - k.skb[skb].data

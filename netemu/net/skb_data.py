@@ -16,13 +16,16 @@ from .skb_copy import ENOMEM, pskb_expand_head, skb_headlen
 from .skb_layout import MAX_SKB_FRAGS
 from .skb_release import __skb_frag_unref, consume_skb, kfree_skb, skb_drop_list
 
+NOT_CONNECTED = fault_code(
+    "emulator", "the fragment list of sk_buff {a} is cut, but connect_skb_calls did not ask for it"
+)
 SKB_FULL = fault_code("SK-04", "sk_buff {a} has no room for fragment {b}")
 
 
 # -- window and fragments ---------------------------------------------------------------------------------------------
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_pull(k: Kernel, cpu: int, skb: int, n: int) -> int:
     """Drop ``n`` bytes of linear data in front; 0, or NONE if there are not that many."""
     r = k.skb[skb]
@@ -33,7 +36,7 @@ def skb_pull(k: Kernel, cpu: int, skb: int, n: int) -> int:
     return 0
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_push(k: Kernel, cpu: int, skb: int, n: int) -> int:
     """``n`` more bytes of linear data in front; 0, or NONE if there is no room."""
     r = k.skb[skb]
@@ -80,14 +83,14 @@ def skb_add_rx_frag(k: Kernel, cpu: int, skb: int, pfn: int, offset: int, size: 
     r.truesize += truesize
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_frag_unref(k: Kernel, cpu: int, skb: int, n: int) -> None:
     """Drop a reference on fragment ``n`` as freeing the packet would."""
     r = k.skb[skb]
     __skb_frag_unref(k, cpu, k.shinfo[r.shinfo].frag_page[n], r.pp_recycle, 0)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_append_list(k: Kernel, cpu: int, skb: int, other: int) -> None:
     """Hang a packet at the end of the fragment list."""
     r = k.skb[skb]
@@ -109,11 +112,20 @@ def skb_append_list(k: Kernel, cpu: int, skb: int, other: int) -> None:
 
 
 @kernel_function(traced=False)
+def cut_inside(k: Kernel, cpu: int, call: int, skb: int, n: int) -> int:
+    """Call one of ``k.skb_calls`` for a packet on a fragment list, which may have one itself."""
+    if call == 0:
+        fault(k, cpu, NOT_CONNECTED, skb, 0)
+        return ENOMEM
+    return indirect(k, call, cpu, skb, n)
+
+
+@kernel_function(traced=False)
 def pskb_pull(k: Kernel, cpu: int, skb: int, n: int) -> int:
     """Drop ``n`` bytes in front, made linear first if need be; 0, or -ENOMEM."""
     missing = n - skb_headlen(k, skb)
     if missing > 0:
-        if n > k.skb[skb].len or indirect(k, k.skb_calls[0].pskb_pull_tail, cpu, skb, missing) == 0:
+        if n > k.skb[skb].len or cut_inside(k, cpu, k.skb_calls[0].pskb_pull_tail, skb, missing) <= 0:
             return ENOMEM
     k.skb[skb].len -= n
     k.skb[skb].data += n
@@ -174,7 +186,7 @@ def eat_frags(k: Kernel, cpu: int, skb: int, eat: int) -> None:
     i.nr_frags = kept
 
 
-@kernel_function(name="__pskb_pull_tail", entry=True)
+@kernel_function(name="__pskb_pull_tail", entry=True, rare=True)
 def pskb_pull_tail(k: Kernel, cpu: int, skb: int, delta: int) -> int:
     """Move the first ``delta`` bytes behind the linear data into it; 1, or 0 without memory (and no data has moved)."""
     r = k.skb[skb]
@@ -195,7 +207,7 @@ def pskb_pull_tail(k: Kernel, cpu: int, skb: int, delta: int) -> int:
     return 1
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_linearize(k: Kernel, cpu: int, skb: int) -> int:
     """Make all data linear; 0 or -ENOMEM."""
     if k.skb[skb].data_len == 0 or pskb_pull_tail(k, cpu, skb, k.skb[skb].data_len) != 0:
@@ -265,7 +277,7 @@ def trim_frag_list(k: Kernel, cpu: int, skb: int, length: int) -> int:
                 k.skb[before].next = fork + 1
         if end >= length:
             if end > length:
-                result = indirect(k, k.skb_calls[0].pskb_trim, cpu, entry, length - offset)
+                result = cut_inside(k, cpu, k.skb_calls[0].pskb_trim, entry, length - offset)
                 if result != 0:
                     return result
             if k.skb[entry].next != 0:
@@ -301,7 +313,7 @@ def ___pskb_trim(k: Kernel, cpu: int, skb: int, length: int) -> int:
     return 0
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def pskb_trim(k: Kernel, cpu: int, skb: int, length: int) -> int:
     """Cut a packet down to ``length`` bytes, if it is longer; 0 or -ENOMEM."""
     r = k.skb[skb]

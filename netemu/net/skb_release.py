@@ -48,7 +48,7 @@ def skb_free_frag(k: Kernel, cpu: int, pfn: int) -> None:
     page_frag_free(k, cpu, pfn)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def free_fragment(k: Kernel, cpu: int, pfn: int) -> None:
     """:func:`skb_free_frag` for callers outside the kernel."""
     skb_free_frag(k, cpu, pfn)
@@ -169,7 +169,7 @@ def consume_skb(k: Kernel, cpu: int, skb: int) -> None:
         __kfree_skb(k, cpu, skb)
 
 
-@kernel_function(name="__kfree_skb_defer", entry=True)
+@kernel_function(name="__kfree_skb_defer", entry=True, rare=True)
 def kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
     """Free from a poll loop without looking at the users: the struct goes to this CPU's cache."""
     skb_release_all(k, cpu, skb, 1)
@@ -201,7 +201,7 @@ def napi_consume_skb(k: Kernel, cpu: int, skb: int, budget: int) -> None:
 # -- on the CPU that allocated the packet -----------------------------------------------------------------------------
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_attempt_defer_free(k: Kernel, cpu: int, skb: int) -> None:
     """Leave a packet to the CPU that allocated it (v5.19); a full queue, or our own packet, is freed here and now."""
     owner = k.skb[skb].alloc_cpu
@@ -221,7 +221,7 @@ def skb_attempt_defer_free(k: Kernel, cpu: int, skb: int) -> None:
         tracepoint(k, DEFER_IPI, owner, 0)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def skb_defer_free_flush(k: Kernel, cpu: int) -> None:
     """In softirq: free what other CPUs have left to this one, newest first."""
     queue = k.softnet[k.softnet[cpu].defer_queue]

@@ -63,17 +63,14 @@ from .skb_release import (
 )
 from .skb_slab import __kfree_skb_flush
 
-_REACHED_THROUGH_LISTS: dict[str, Any] = {
-    "kfree_skb_list": kfree_skb_list,
-    "pskb_pull_tail": pskb_pull_tail,
-    "pskb_trim": pskb_trim,
-}
-"""Functions that reach themselves through a packet's fragment list, by field of ``k.skb_calls``."""
+# Functions that come back to themselves through a packet's fragment list, by field of ``k.skb_calls``.
+_FREEING: dict[str, Any] = {"kfree_skb_list": kfree_skb_list}
+_CUTTING: dict[str, Any] = {"pskb_pull_tail": pskb_pull_tail, "pskb_trim": pskb_trim}
 
 
-def set_skb_calls(k: Kernel) -> None:
-    """Let these functions call themselves by their addresses."""
-    for field, function in _REACHED_THROUGH_LISTS.items():
+def connect_skb_calls(k: Kernel, *, cutting: bool = False) -> None:
+    """Let these functions call themselves by their addresses; ``cutting``: those that no replay comes to as well."""
+    for field, function in (_FREEING | _CUTTING if cutting else _FREEING).items():
         setattr(k.skb_calls[0], field, function.address(k))
 
 
@@ -82,6 +79,7 @@ __all__ = [
     "alloc_skb",
     "build_skb",
     "build_skb_kmalloc",
+    "connect_skb_calls",
     "consume_skb",
     "free_fragment",
     "gro_start",
@@ -100,7 +98,6 @@ __all__ = [
     "pskb_expand_head",
     "pskb_pull_tail",
     "pskb_trim",
-    "set_skb_calls",
     "skb_add_rx_frag",
     "skb_append_list",
     "skb_attempt_defer_free",

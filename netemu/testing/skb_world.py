@@ -84,6 +84,7 @@ class SkbWorld(World):
         super().__init__()
         for cpu in range(self.cpus):
             self.k.softnet[cpu].defer_queue = CPU
+        skbuff.connect_skb_calls(self.k, cutting=True)
         listen(self.k)
 
     # -- names -----------------------------------------------------------------------------------------------------

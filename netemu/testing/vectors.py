@@ -7,8 +7,9 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from netemu.errors import NetemuError
 
@@ -33,7 +34,7 @@ Entry = tuple[int, dict[str, Any]]
 """An operation with its answer, and the line of the file that it stands in."""
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedIOBase:
     with path.open("rb") as file:
         magic = file.read(2)
     return gzip.open(path) if magic == GZIP_MAGIC else path.open("rb")

@@ -17,7 +17,7 @@ from netemu.engine.faults import raise_fault
 from netemu.engine.log import messages_since
 from netemu.errors import KernelBug, UsageError
 from netemu.machine import Machine, PagePool, PoolStatistics
-from netemu.mm.layout import NONE, PAGE_ARRAY_ROWS, PG_PFMEMALLOC
+from netemu.mm.layout import MAX_ORDER, NONE, PAGE_ARRAY_ROWS, PG_PFMEMALLOC
 from netemu.mm.page_alloc import drop_page
 from netemu.mm.page_source import (
     SOURCE_EXHAUSTED_CODE,
@@ -163,7 +163,9 @@ class World:
             key, _, value = word.partition("=")
             if key not in _CREATE_KEYS:
                 raise WordsError(f"a pool has no parameter {key!r}")
-            given[_CREATE_KEYS[key]] = number_in(value) if key == "nid" else number_in(value) & _MASK
+            given[_CREATE_KEYS[key]] = _preference(value) if key == "nid" else number_in(value) & _MASK
+        if given.get("order", 0) > MAX_ORDER:
+            raise WordsError(f"there are no pages of order {given['order']}; the largest is {MAX_ORDER}")
         number = page_pool_create(self.k, CPU, **given)
         if number < 0:
             return Done(answers=True, ret=number)
@@ -224,11 +226,11 @@ class World:
         return Done(owner, pfn, True, page_pool_return_skb_page(self.k, CPU, pfn, 0))
 
     def op_update_nid(self, words: list[str]) -> Done:
-        page_pool_update_nid(self.k, CPU, self._pool(words[1]), number_in(words[2]))
+        page_pool_update_nid(self.k, CPU, self._pool(words[1]), _preference(words[2]))
         return Done(int(words[1]))
 
     def op_nid_changed(self, words: list[str]) -> Done:
-        page_pool_nid_changed(self.k, CPU, self._pool(words[1]), number_in(words[2]))
+        page_pool_nid_changed(self.k, CPU, self._pool(words[1]), _preference(words[2]))
         return Done(int(words[1]))
 
     def op_use_xdp_mem(self, words: list[str]) -> Done:
@@ -469,6 +471,10 @@ def number_in(word: str) -> int:
     if not -(1 << 63) <= value < 1 << 63:
         raise WordsError(f"{word} does not fit 64 bits")
     return value
+
+
+def _preference(word: str) -> int:
+    return NONE if number_in(word) < 0 else _node(word)
 
 
 def _node(word: str) -> int:

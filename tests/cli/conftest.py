@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import pytest
 from click.testing import CliRunner, Result
 
 import netemu
-import netemu.engine
 from netemu import cli
 from tests.cli.stand_in import Engine, Warm
 
 Run = Callable[..., Result]
-
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -53,6 +54,10 @@ class Warm(ModuleType):
         super().__init__("netemu.warm")
         self.warm = warm
         self.reports_progress: bool | None = None
+        self.kept_in: Path | None = None
+
+    def directory(self) -> Path | None:
+        return self.kept_in
 
     def is_warm(self) -> bool:
         return self.warm
@@ -68,7 +73,7 @@ class Warm(ModuleType):
 def install(engine: Engine, warm: Warm) -> None:
     """Put the stand-ins in place for the rest of this process."""
     vars(netemu)["replay"] = engine.replay
-    vars(netemu.engine)["warm"] = warm
+    vars(netemu)["warm"] = warm
     sys.modules["netemu.warm"] = warm
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from netemu.engine import jit
 from tests.cli.conftest import Run
 from tests.cli.stand_in import Warm
 
 
 @pytest.fixture
-def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(jit, "cache_directory", lambda: tmp_path)
+def directory(warm: Warm, tmp_path: Path) -> Path:
+    warm.kept_in = tmp_path
     return tmp_path
 
 
@@ -34,8 +33,7 @@ def test_warm_compiles_nothing(run: Run, warm: Warm, directory: Path) -> None:
     assert warm.reports_progress is None
 
 
-def test_no_writable_directory_is_said(run: Run, warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jit, "cache_directory", lambda: None)
+def test_no_writable_directory_is_said(run: Run, warm: Warm) -> None:
     warm.warm = False
     assert "no cache directory is writable" in run("warmup").stdout
     warm.warm = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from netemu import Machine
 from netemu.checks.conservation import take_stock
-from netemu.mm.layout import NONE, NR_ORDERS, NR_PCP_LISTS, PAGE_SIZE, PG_BUDDY, PG_PCP
+from netemu.mm.layout import NONE, NR_ORDERS, NR_PCP_LISTS, PG_BUDDY, PG_PCP
 
 SMALL = {"memory_mb": 4, "skbs": 512}
 """A machine of 1024 pages: one block of the largest order."""
@@ -99,11 +99,6 @@ def holds(machine: Machine) -> tuple[int, int]:
     zones = machine.k.arrays["zone"]
     assert (zones["acquisitions"] == zones["acquisitions_alloc"] + zones["acquisitions_free"]).all()
     return int(zones["acquisitions_alloc"].sum()), int(zones["acquisitions_free"].sum())
-
-
-def pages_of(fragment: int) -> int:
-    """The page that a fragment's byte address lies in."""
-    return fragment // PAGE_SIZE
 
 
 def assert_books_balance(machine: Machine, held: Iterable[int] = ()) -> None:

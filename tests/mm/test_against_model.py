@@ -86,7 +86,7 @@ class Both:
 
 @pytest.mark.parametrize("era", SLOW)
 @given(geometry=geometries, script=steps)
-@settings(max_examples=400)
+@settings(max_examples=120)
 def test_any_sequence_agrees_with_the_model(
     era: str, geometry: tuple[int, int, int], script: list[tuple[Any, ...]]
 ) -> None:
@@ -99,7 +99,7 @@ def test_any_sequence_agrees_with_the_model(
 
 @pytest.mark.parametrize("era", SLOW)
 @given(geometry=geometries, script=steps)
-@settings(max_examples=40)
+@settings(max_examples=12)
 def test_when_everything_is_given_back_memory_is_whole_again(
     era: str, geometry: tuple[int, int, int], script: list[tuple[Any, ...]]
 ) -> None:

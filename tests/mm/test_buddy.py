@@ -6,7 +6,7 @@ import pytest
 
 from netemu import KernelBug, Machine
 from netemu.machine import Page
-from tests.mm.memory import arrange, assert_books_balance, free_lists, holds, small_machine
+from tests.mm.memory import arrange, assert_books_balance, free_lists, holds, occupied, small_machine
 
 
 @pytest.fixture
@@ -79,6 +79,14 @@ def test_blocks_of_the_largest_order_never_merge() -> None:
     first.frag_free()
     second.frag_free()
     assert free_lists(machine) == {10: [second.pfn, first.pfn]}
+
+
+def test_a_block_one_below_the_largest_order_goes_to_the_head_in_any_case() -> None:
+    machine = small_machine("v4.19", batch=1, high=0, memory_mb=12)
+    arrange(machine, {9: [2048], 10: [1024]})
+    occupied(machine, 0, 9)
+    Page(machine, 0).frag_free()
+    assert free_lists(machine) == {9: [0, 2048], 10: [1024]}
 
 
 def test_a_zone_does_not_merge_with_a_neighbour_zone() -> None:

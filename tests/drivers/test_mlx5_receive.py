@@ -1,0 +1,205 @@
+"""How mlx5 receives: shared pages, copied heads, posted bulks and whole work queue entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from netemu.drivers.mlx5.layout import MPWQE, RQ
+from netemu.mm.layout import NONE, PAGE_SIZE
+from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
+from tests.drivers.stepping import Stepper, refcounts
+
+LEGACY = {"rq": "legacy"}
+STRIDING = {"rq": "striding"}
+KINDS = [LEGACY, STRIDING]
+BY_KIND = pytest.mark.parametrize("options", KINDS, ids=["legacy", "striding"])
+
+
+def a_frame(length: int) -> bytes:
+    return bytes((7 * i + i // 256) & 0xFF for i in range(length))
+
+
+def queue(nic: Stepper) -> Any:
+    """The record of the receive queue."""
+    return RQ(nic.k, 0, 0)
+
+
+@BY_KIND
+def test_two_frames_share_a_page_that_they_and_the_driver_hold(options: dict[str, str]) -> None:
+    nic = Stepper("mlx5", "v5.0", options=options)
+    first, second = nic.receive(60), nic.receive(60)
+    page = nic.head_page(first)
+    assert nic.head_page(second) == page
+    assert refcounts(nic, [page]) == [3]
+    nic.consume()
+    assert refcounts(nic, [page]) == [1]
+    third = nic.receive(60)
+    assert nic.head_page(third) != page
+    assert nic.leaks() == []
+
+
+@pytest.mark.parametrize(("length", "truesize"), [(60, 704), (1514, 2176)])
+@BY_KIND
+def test_a_linear_skb_accounts_for_headroom_frame_shared_info_and_struct(
+    options: dict[str, str], length: int, truesize: int
+) -> None:
+    skb = Stepper("mlx5", "v5.0", options=options).receive(length)
+    assert (skb.len, skb.truesize) == (length, truesize)
+
+
+def test_the_legacy_queue_posts_bulks_of_eight() -> None:
+    nic = Stepper("mlx5", "v5.0", options=LEGACY)
+    for received in range(1, 25):
+        nic.receive(60)
+        posted = queue(nic).pi
+        nic.refill()
+        now = queue(nic).pi
+        assert now - posted == (8 if received % 8 == 0 else 0)
+
+
+@pytest.mark.parametrize(
+    ("length", "sizes"),
+    [
+        (60, []),
+        (256, []),
+        (257, [1]),
+        (2048, [1792]),
+        (2049, [1792, 1]),
+        (9018, [1792, 2048, 2048, 2874]),
+    ],
+)
+def test_a_jumbo_frame_in_a_legacy_queue_has_a_copied_head_and_its_fragments(length: int, sizes: list[int]) -> None:
+    nic = Stepper("mlx5", "v5.0", mtu=9000, options=LEGACY, memory_mb=32, contents=True)
+    frame = a_frame(length)
+    skb = nic.receive(frame)
+    frags = nic.frags(skb)
+    assert [size for _page, _offset, size in frags] == sizes
+    assert nic.k.skb[skb.number].data_len == sum(sizes)
+    assert skb.len - sum(sizes) == min(256, length)
+    if frags:
+        assert frags[0][1] == 256
+    assert nic.frame_of(skb) == frame
+    assert nic.leaks() == []
+
+
+def test_fragments_of_one_page_are_counted_for_each_holder() -> None:
+    nic = Stepper("mlx5", "v5.0", mtu=9000, options=LEGACY, memory_mb=32)
+    skb = nic.receive(9018)
+    pages = [page for page, _offset, _size in nic.frags(skb)]
+    assert pages[0] == pages[1]
+    assert len(set(pages)) == 3
+    # the driver keeps one reference of each in its cache, every fragment has its own
+    assert refcounts(nic, [pages[0], pages[2], pages[3]]) == [3, 2, 2]
+
+
+@pytest.mark.parametrize("length", [60, 256, 257, 4000, 4352, 5000, 9018])
+def test_a_jumbo_frame_in_a_striding_queue_is_cut_at_page_ends(length: int) -> None:
+    nic = Stepper("mlx5", "v6.1", mtu=9000, options=STRIDING, memory_mb=64, contents=True)
+    nic.receive(a_frame(1000))  # so that the frame does not start with the page
+    frame = a_frame(length)
+    skb = nic.receive(frame)
+    frags = nic.frags(skb)
+    assert skb.len == length
+    assert sum(size for _page, _offset, size in frags) == max(length - 256, 0)
+    assert all(offset + size <= PAGE_SIZE for _page, offset, size in frags)
+    assert all(offset + size == PAGE_SIZE for _page, offset, size in frags[:-1])
+    assert nic.frame_of(skb) == frame
+    assert nic.leaks() == []
+
+
+def test_a_work_queue_entry_is_released_when_all_its_strides_are_used() -> None:
+    nic = Stepper("mlx5", "v5.0", options=STRIDING)
+    for _ in range(127):
+        nic.receive(60)
+    nic.consume()
+    nic.refill()
+    first = MPWQE(nic.k, 0, 0)
+    r = queue(nic)
+    assert (first.consumed, r.ci, r.pi, r.cache_tail) == (127, 0, 8, 0)
+    page = nic.head_page(nic.receive(60))
+    # 64 pages went to the cache; the last one is also held by the last two packets' skbs that are still there
+    assert (r.ci, r.pi, r.cache_tail) == (1, 8, 64)
+    assert refcounts(nic, [page]) == [2]
+    nic.refill()
+    assert (r.pi, r.cache_reuse, first.consumed) == (9, 63, 0)
+    assert nic.leaks() == []
+
+
+def test_a_frame_that_does_not_fit_leaves_a_filler_behind() -> None:
+    nic = Stepper("mlx5", "v5.0", mtu=9000, options=STRIDING, memory_mb=64)
+    strides = -(-9018 // 64)
+    whole, rest = divmod(4096, strides)
+    for _ in range(whole):
+        nic.receive(9018)
+    r = queue(nic)
+    assert (r.ci, r.mpwqe_filler_cqes) == (0, 0)
+    nic.receive(9018)
+    assert (r.ci, r.mpwqe_filler_cqes, r.mpwqe_filler_strides) == (1, 1, rest)
+    assert MPWQE(nic.k, 0, 1).consumed == strides
+
+
+@BY_KIND
+def test_a_queue_that_nobody_refills_takes_1024_frames(options: dict[str, str]) -> None:
+    nic = Stepper("mlx5", options=options)
+    assert [nic.arrive(60) for _ in range(1025)] == [RECEIVED] * 1024 + [NO_DESCRIPTOR]
+    while nic.k.rxq[nic.rxq].cq_head != nic.k.rxq[nic.rxq].cq_tail:
+        nic.poll()
+    nic.refill()
+    assert nic.arrive(60) == RECEIVED
+
+
+@BY_KIND
+@pytest.mark.parametrize("mtu", [68, 1500, 9000])
+def test_the_longest_frame_has_a_vlan_tag_and_one_more_byte_is_oversize(options: dict[str, str], mtu: int) -> None:
+    nic = Stepper("mlx5", mtu=mtu, options=options, memory_mb=64)
+    assert nic.arrive(mtu + 18) == RECEIVED
+    assert nic.arrive(mtu + 19) == OVERSIZE
+
+
+@BY_KIND
+@pytest.mark.parametrize("era", ["v4.19", "v6.1", "v6.6", "v6.12"])
+def test_memory_that_runs_out_is_counted_and_nothing_is_lost(options: dict[str, str], era: str) -> None:
+    nic = Stepper("mlx5", era, options=options)
+    taken = nic.exhaust_memory()
+    errors = nic.device.ethtool()["rx_buff_alloc_err"]
+    for _ in range(1024):
+        assert nic.arrive(60) == RECEIVED
+        nic.poll()
+    assert nic.refill() == -1
+    assert nic.device.ethtool()["rx_buff_alloc_err"] > errors
+    assert nic.arrive(60) == NO_DESCRIPTOR
+    nic.free(taken)
+    assert nic.refill() == 0
+    assert nic.arrive(60) == RECEIVED
+    assert nic.leaks() == []
+
+
+def test_without_the_cache_pages_are_released_where_they_are_refilled() -> None:
+    nic = Stepper("mlx5", "v6.6", options=LEGACY)
+    for _ in range(1024):
+        nic.receive(60)
+    nic.consume()
+    assert nic.pool.recycle_cached + nic.pool.recycle_ring == 0
+    taken = nic.pool.hold_cnt
+    nic.refill()
+    assert nic.pool.recycle_cached == 512
+    assert nic.pool.hold_cnt == taken
+
+
+def test_without_the_cache_the_last_holder_returns_the_page() -> None:
+    nic = Stepper("mlx5", "v6.6", options=LEGACY)
+    pages = {nic.head_page(nic.receive(60)) for _ in range(1024)}
+    assert len(pages) == 512
+    assert set(refcounts(nic, sorted(pages))) == {1}
+    nic.refill()  # the driver lets go, the skbs do not
+    assert nic.pool.recycle_cached + nic.pool.recycle_ring == 0
+    nic.consume()
+    assert nic.pool.recycle_cached + nic.pool.recycle_ring == 512
+    assert nic.leaks() == []
+
+
+def test_a_small_head_of_a_nonlinear_skb_is_its_own_memory() -> None:
+    nic = Stepper("mlx5", "v5.15", mtu=9000, options=LEGACY, memory_mb=32)
+    assert nic.head_page(nic.receive(9018)) == NONE

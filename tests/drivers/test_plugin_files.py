@@ -1,0 +1,167 @@
+"""A driver file with a mistake: one line that says what and where, or a leak that names the pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from netemu import UsageError, traces
+from netemu.engine import jit
+from netemu.machine import Machine
+from netemu.net.plugin_loader import load_driver
+from tests.drivers.authoring import edited, replay_interpreted
+
+DNS = traces.path("dns.pcap")
+
+WRONG_FILES = {
+    "no DRIVER": (("DRIVER = Template()", "OTHER = Template()"), "DRIVER is not an instance of netemu.Driver"),
+    "a class as DRIVER": (("DRIVER = Template()", "DRIVER = Template"), "DRIVER is not an instance of netemu.Driver"),
+    "syntax error": (("    q.head += 1", "    q.head +== 1"), ", line 1[0-9][0-9]: invalid syntax"),
+    "an import that is not there": (
+        ("import napi_gro_receive, tx_post", "import napi_gro_recv, tx_post"),
+        ", line [0-9]+: ImportError: cannot import name 'napi_gro_recv'",
+    ),
+    "an operation that is missing": (("    xmit = xmit\n", ""), "xmit is missing"),
+    "an operation with too few parameters": (
+        ("def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int)", "def rx_refill(k: Kernel, cpu: int, rxq: int)"),
+        r"rx_refill takes \(k, cpu, rxq\): it has to take \(k, cpu, queue, argument\)",
+    ),
+    "an operation with other parameters": (
+        ("def rx_refill(k: Kernel, cpu: int, rxq: int,", "def rx_refill(cpu: int, k: Kernel, rxq: int,"),
+        r"rx_refill takes \(cpu, k, rxq, _unused\)",
+    ),
+    "an operation that returns nothing": (
+        ("t.skb, budget)\n    return 1", "t.skb, budget)"),
+        "tx_poll_one can end without a result",
+    ),
+    "an operation that returns nothing on one way out": (
+        (
+            "    if ring.taken == ring.posted:\n        return NO_DESCRIPTOR",
+            "    if ring.taken == ring.posted:\n        return",
+        ),
+        "hw_receive can end without a result",
+    ),
+    "an operation that is no entry point": (
+        ('@kernel_function(name="template_start_xmit", entry=True)', '@kernel_function(name="template_start_xmit")'),
+        "xmit cannot be called by netemu",
+    ),
+    "no link speed": (("    link_gbps = 10.0\n", ""), "link_gbps has to be set to a number"),
+    "a name that is no text": (('    name = "template"\n', "    name = 7\n"), "name has to be set to a text"),
+    "no way down": (("    def stop(", "    def halt("), r"stop\(\) is missing"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_FILES)
+def test_a_wrong_file_is_refused_before_anything_runs(tmp_path: Path, mistake: str) -> None:
+    change, said = WRONG_FILES[mistake]
+    path = edited(tmp_path, f"{mistake.replace(' ', '_')}.py", change)
+    with pytest.raises(UsageError, match=said) as refused:
+        load_driver(str(path))
+    assert path.name in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.py: No such file"):
+        load_driver("nowhere.py")
+
+
+def test_an_unknown_name_lists_the_drivers() -> None:
+    with pytest.raises(UsageError, match=r"unknown driver 'e1000'; installed are mlx5, netsec, or give a \.py file"):
+        load_driver("e1000")
+
+
+def test_the_same_file_is_loaded_once(tmp_path: Path) -> None:
+    path = edited(tmp_path, "once.py")
+    assert load_driver(str(path)) is load_driver(str(path))
+
+
+def test_a_file_that_changed_under_a_running_process_is_refused(tmp_path: Path) -> None:
+    path = edited(tmp_path, "changing.py")
+    load_driver(str(path))
+    edited(tmp_path, "changing.py", ("RX_DESCRIPTORS = 256", "RX_DESCRIPTORS = 512"))
+    with pytest.raises(UsageError, match=r"changing\.py has changed"):
+        load_driver(str(path))
+
+
+@pytest.mark.skipif(not jit.JIT, reason="what the compiler refuses is met while running otherwise")
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("field", ("ring.taken == ring.posted", "ring.taken == ring.placed"), "Unknown attribute 'placed' of type"),
+        ("global", ("ring.taken += 1", "ring.taken += ONE"), "'ONE' is not defined"),
+    ],
+)
+def test_what_does_not_compile_is_one_line_with_the_place(
+    tmp_path: Path, name: str, change: tuple[str, str], said: str
+) -> None:
+    path = edited(tmp_path, f"{name}.py", change)
+    with pytest.raises(UsageError, match=said) as refused:
+        Machine(memory_mb=8).netdev(str(path))
+    assert str(refused.value).startswith(f"driver template: hw_receive cannot be compiled: {path.name}, line ")
+    assert len(str(refused.value)) < 200
+
+
+METHODS = {
+    "open": (("nic.add_private(RING, 1)", "nic.add_private(RINGS, 1)"), "open: {}, line [0-9]+: NameError: .*'RINGS'"),
+    "statistics": (("rxq.packets,", "rxq.pakets,"), "statistics: {}, line [0-9]+: AttributeError: .*'pakets'"),
+    "pages_held": (
+        ("page_column(nic.private(BUFFER))", "iter(nic.held)"),
+        "pages_held: {}, line [0-9]+: AttributeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", METHODS)
+def test_a_method_that_fails_is_one_line_and_status_2(tmp_path: Path, mistake: str) -> None:
+    change, said = METHODS[mistake]
+    path = edited(tmp_path, "failing.py", change)
+    done = replay_interpreted(DNS, path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert re.search(said.format(re.escape(path.name)), done.stderr)
+
+
+def test_memory_that_does_not_hold_the_receive_ring_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="driver mlx5: the machine's memory is too small for receive queue 0"):
+        Machine(memory_mb=4).netdev("mlx5", mtu=9000)
+
+
+LEAKS = {
+    "a ring that is not emptied": (
+        ("            page_pool_put_page(k, cpu, q.pool, b.page - 1, BUFFER_SIZE, 0)\n", ""),
+        256,
+    ),
+    "an extra reference": (
+        (
+            "        part_with_page(k, cpu, rxq, skb, pfn)\n",
+            "        part_with_page(k, cpu, rxq, skb, pfn)\n        k.pages[pfn].refcount += 1\n",
+        ),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", LEAKS)
+def test_pages_that_nobody_gives_back_are_named(tmp_path: Path, mistake: str) -> None:
+    change, count = LEAKS[mistake]
+    done = replay_interpreted(DNS, edited(tmp_path, "leaking.py", change), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    leaks = result["leaks"]
+    expected = result["packets"]["received"] if count is None else count
+    assert len(leaks) == min(expected, 20)
+    assert all(leak.startswith("page ") and leak.endswith(": nobody holds it") for leak in leaks)
+
+
+def test_a_page_given_back_while_a_packet_holds_it_is_a_kernel_bug(tmp_path: Path) -> None:
+    early = "        page_pool_put_page(k, cpu, k.rxq[rxq].pool, pfn, BUFFER_SIZE, 1)\n"
+    path = edited(tmp_path, "early.py", ("        part_with_page(k, cpu, rxq, skb, pfn)\n", early))
+    done = replay_interpreted(DNS, path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "page_pool leak: page " in done.stderr
+    assert "template_clean_tx -> napi_consume_skb" in done.stderr
