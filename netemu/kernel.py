@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import era, faults, log, path
+from .engine import era, faults, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
@@ -49,5 +49,6 @@ __all__ = [
     "rss",
     "run",
     "skbuff",
+    "spinlock",
     "stack",
 ]
