@@ -21,6 +21,7 @@ from .engine.kernel import MAX_FUNCTIONS
 from .engine.layout import MAX_DEVICES, Kernel
 from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
+from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE, PG_BUDDY
 from .net import page_pool, page_pool_shutdown, rss, skbuff
@@ -109,6 +110,8 @@ class Machine:
                 "page_frag_cache": cpus * NR_FRAG_CACHES,
                 "page_array": PAGE_ARRAY_ROWS,
                 "cpu": cpus,
+                "lock": MAX_LOCKS,
+                "busy": MAX_LOCKS * LOCK_INTERVALS,
                 "node": MAX_NODES,
                 "child": MAX_NODES * MAX_FUNCTIONS,
                 "path_cost": cpus * MAX_NODES,
@@ -129,6 +132,7 @@ class Machine:
                 "txq": MAX_QUEUES,
                 "napi": MAX_QUEUES,
                 "softirq": cpus,
+                "agenda": cpus,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
                 "rss_table": rss.INDIRECTION,
@@ -551,6 +555,9 @@ class NetDevice:
             napi = k.napi[taken + index]
             napi.cpu = index % machine.cpus
             napi.rxq = napi.txq = taken + index
+            softirq = k.softirq[napi.cpu]
+            napi.next_on_cpu = softirq.first_napi
+            softirq.first_napi = taken + index + 1
         self.nic: Nic = Nic(k, number, queues, mtu, driver.check_options(options))
         for op, operation in OPERATIONS.items():
             with blaming(driver, f"{operation} cannot be compiled"):

@@ -218,6 +218,7 @@ class Replay:
         steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
         told = time.perf_counter()
         finished = True
+        engine_run.start_agenda(k, 0)
         try:
             while True:
                 start = time.perf_counter()
@@ -417,6 +418,7 @@ def _start_books(machine: Machine) -> None:
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0
     k.arrays["cpu"]["idle"] = 0
+    k.arrays["lock"][:] = 0
     zones = k.arrays["zone"]
     for name in zones.dtype.names or ():
         if name not in ("start", "end", "free", "managed"):
@@ -457,6 +459,7 @@ def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[st
     k = machine.k
     run, w = k.run[0], k.wire[0]
     zones = k.arrays["zone"]
+    locks = k.arrays["lock"][: machine.nodes]
     books = take_stock(k, nic.pages_held())
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
@@ -496,9 +499,9 @@ def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[st
             "pages_alloc": int(zones["pages_alloc"].sum()),
             "pages_freed": int(zones["pages_free"].sum()),
             "pages_per_hold": moved / holds if holds else 0.0,
-            "contended": int(zones["contended"].sum()),
-            "wait_ns": int(zones["wait"].sum()) / 1000,
-            "hold_ns": int(zones["hold"].sum()) / 1000,
+            "contended": int(locks["contended"].sum()),
+            "wait_ns": int(locks["wait"].sum()) / 1000,
+            "hold_ns": int(locks["hold"].sum()) / 1000,
         },
         "callgraph": callgraph,
         "leaks": [],
