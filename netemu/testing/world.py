@@ -15,7 +15,7 @@ import numpy as np
 
 from netemu.engine.faults import raise_fault
 from netemu.engine.log import messages_since
-from netemu.errors import KernelBug
+from netemu.errors import KernelBug, UsageError
 from netemu.machine import Machine, PagePool, PoolStatistics
 from netemu.mm.layout import MAX_ORDER, NONE, PAGE_ARRAY_ROWS, PG_PFMEMALLOC
 from netemu.mm.page_alloc import drop_page
@@ -121,6 +121,8 @@ class World:
             raise
         except IndexError:
             raise WordsError(f"{operation!r} lacks an argument") from None
+        except UsageError as error:
+            raise WordsError(str(error)) from None
 
     # -- names -----------------------------------------------------------------------------------------------------
 
