@@ -9,8 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_FLAGS ?= -q
 
 TRACE ?= traces/router-imix.pcap
-RUN_FLAGS ?= --driver mlx5 --era v4.19
-
+RUN_FLAGS ?= --driver mlx5 --era v4.19 --recycle 0
 # Folders whose tests drive compiled code; they run again interpreted and with bounds checks.
 COMPILED_ROOMS := engine mm net drivers conformance
 COMPILED_TESTS := $(patsubst %/,%,$(sort $(dir $(foreach room,$(COMPILED_ROOMS),$(wildcard tests/$(room)/test_*.py)))))

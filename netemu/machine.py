@@ -30,7 +30,6 @@ from .net.plugin_loader import OPERATIONS, blaming, load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
-from .net.skbuff import __alloc_skb as _alloc_skb  # a class would mangle the name
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -40,6 +39,8 @@ DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
+SKBS_PER_PAIR = 16
+"""sk_buffs of the ordinary slab for each pair of the fast clone slab."""
 MOST_BUFFERS = 1 << 20
 """Receive buffers of one queue, more than any driver has."""
 
@@ -97,6 +98,7 @@ class Machine:
         self.seed = seed
         self.platform = load_platform(platform)
         pages = (memory_mb << 20) // PAGE_SIZE
+        pairs = skbs // SKBS_PER_PAIR
         self.k = Kernel(
             {
                 "pages": pages * nodes,
@@ -114,9 +116,11 @@ class Machine:
                 "log": LOG_ROWS,
                 "pool": MAX_POOLS,
                 "pool_cache": MAX_POOLS * PP_ALLOC_CACHE_SIZE,
-                "skb": skbs,
-                "shinfo": skbs,
-                "object": skbs,
+                "skb": skbs + 2 * pairs,
+                "gro_cb": skbs + 2 * pairs,
+                "fclones": pairs,
+                "shinfo": skbs + pairs,
+                "object": skbs + pairs,
                 "softnet": cpus,
                 "napi_skb_cache": cpus * NAPI_SKB_CACHE_SIZE,
                 "ops": MAX_DEVICES * NR_OPS,
@@ -141,6 +145,10 @@ class Machine:
         k = self.k
         m = k.machine[0]
         m.cpus, m.zones, m.pages, m.skbs = self.cpus, self.nodes, pages * self.nodes, skbs
+        k.slab[0].pair_rows = skbs // SKBS_PER_PAIR
+        k.slab[0].head_rows = skbs + k.slab[0].pair_rows
+        k.arrays["softnet"]["defer_queue"] = np.arange(self.cpus)
+        skbuff.connect_skb_calls(k)
         for name, value in self.switches.items():
             set_switch(k, name, value)
         apply_platform(k, self.platform)
@@ -255,7 +263,7 @@ class Machine:
 
     def alloc_skb(self, size: int, *, cpu: int = 0) -> SkBuff:
         """``alloc_skb``: the head is a small object."""
-        return self._skb(_alloc_skb(self.k, cpu, size, 0))
+        return self._skb(skbuff.alloc_skb(self.k, cpu, size, 0))
 
     def napi_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
         """``napi_alloc_skb``: a receive buffer with 64 bytes of headroom."""

@@ -73,6 +73,9 @@ class Source(Protocol):
     def offset(self) -> int: ...
 
 
+_END = object()
+
+
 class PacketSource:
     """Packets from an iterable of scapy packets or bytes.  A scapy packet's ``time`` (s) is kept."""
 
@@ -89,8 +92,8 @@ class PacketSource:
         count = used = 0
         while count < len(batch.records):
             if self._pending is None:
-                packet = next(self._iterator, None)
-                if packet is None:
+                packet = next(self._iterator, _END)
+                if packet is _END:
                     break
                 self._pending = _encode(packet)
             ts_ns, data = self._pending
@@ -126,7 +129,7 @@ def _encode(packet: Any) -> tuple[int, bytes]:
         data = bytes(packet)
     except Exception as error:
         raise UsageError(f"a packet cannot be built: {type(error).__name__}: {error}") from None
-    return round(float(getattr(packet, "time", 0)) * 10**9), data
+    return round((getattr(packet, "time", 0) or 0) * 10**9), data  # scapy reads exact decimals
 
 
 def open_source(trace: Any) -> Source:

@@ -301,9 +301,9 @@ def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int)
 
 @inlined
 def copy_head(k: Kernel, skb: int, origin: int, count: int) -> None:
-    """Copy the start of a frame to the skb's linear part."""
+    """Append the start of a frame, or what follows of it on the next page, to the skb's linear part."""
     if k.run[0].keep_contents:
-        memory_copy(k, skb_head_address(k, skb) + k.skb[skb].data, origin, count)
+        memory_copy(k, skb_head_address(k, skb) + k.skb[skb].tail, origin, count)
     skb_put(k, skb, count)
 
 

@@ -10,7 +10,7 @@ import click
 
 
 @click.command("conformance", short_help="Replay vector files and compare every answer with the real kernel's.")
-@click.argument("family", type=click.Choice(["page_pool"]))
+@click.argument("family", type=click.Choice(["page_pool", "skb"]))
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context

@@ -109,6 +109,15 @@ def test_a_jumbo_frame_in_a_striding_queue_is_cut_at_page_ends(length: int) -> N
     assert nic.leaks() == []
 
 
+def test_a_copied_head_may_begin_on_one_page_and_end_on_the_next() -> None:
+    nic = Stepper("mlx5", "v6.1", mtu=9000, options=STRIDING, memory_mb=64, contents=True)
+    nic.receive(PAGE_SIZE - 128)
+    frame = a_frame(300)
+    skb = nic.receive(frame)
+    assert nic.frags(skb)[0][1:] == (128, 44)
+    assert nic.frame_of(skb) == frame
+
+
 def test_a_work_queue_entry_is_released_when_all_its_strides_are_used() -> None:
     nic = Stepper("mlx5", "v5.0", options=STRIDING)
     for _ in range(127):
