@@ -52,8 +52,8 @@ def _objects(path: Path) -> Iterator[Entry]:
                 yield number, entry
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise VectorError(f"{path}:{number + 1}: damaged gzip data ({error}); fetch the file again") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise VectorError(f"{path}:{number}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise VectorError(f"{path}:{number}: not JSON that can be read ({error})") from None
 
 
 def scripts(path: Path) -> Iterator[tuple[Script, Iterator[Entry]]]:
