@@ -41,7 +41,7 @@ table(
     [
         ("alive", "i4"),
         ("mtu", "i4"),
-        ("hw_mtu", "i4"),  # longest frame that the NIC takes, without FCS
+        ("hw_mtu", "i4"),  # longest frame that the NIC takes, FCS included
         ("queues", "i4"),
         ("rxq0", "i4"),
         ("txq0", "i4"),
