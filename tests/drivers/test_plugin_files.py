@@ -50,7 +50,7 @@ WRONG_FILES = {
     ),
     "no link speed": (("    link_gbps = 10.0\n", ""), "link_gbps has to be set to a number"),
     "a name that is no text": (('    name = "template"\n', "    name = 7\n"), "name has to be set to a text"),
-    "no way down": (("    def stop(", "    def halt("), r"stop\(\) is missing"),
+    "no way down": (("    def stop(", "    def halt("), "abstract method stop"),
 }
 
 
