@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from netemu.errors import UsageError
 from netemu.mm.layout import PAGE_SIZE
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, page_column, path_name
@@ -102,10 +103,16 @@ class Mlx5(Driver):
     @staticmethod
     def _pool(nic: Nic) -> dict[str, int]:
         """Until v6.4 the driver maps its pages itself and the pool's flags are 0."""
-        if nic.k.era[0].mlx5_rx_cache == 0:
+        era = nic.k.era[0]
+        if era.mlx5_rx_cache == 0:
             return {}
+        if era.pool_frag == 0 or era.pool_skb_recycle == 0 or era.pool_dma_sync == 0:
+            raise UsageError(
+                "mlx5_rx_cache=none leaves all to the pool, which this kernel's cannot do: set pool_frag=frag_count, "
+                "pool_skb_recycle=yes and pool_dma_sync=yes too"
+            )
         flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV
-        if nic.k.era[0].pool_frag == 1:
+        if era.pool_frag == 1:
             flags |= PP_FLAG_PAGE_FRAG
         return {"flags": flags, "max_len": PAGE_SIZE}
 

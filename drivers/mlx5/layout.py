@@ -83,7 +83,9 @@ MPWQE_PAGE = private_table("mlx5e_mpw_page", 4, [("page", "i4"), ("used", "i4")]
 switch(
     "mlx5_rx_cache",
     "fifo256 none",
-    "the driver's own FIFO of 256 receive pages above the pool, blocked by its oldest page (removed in v6.4)",
+    "receive pages in a FIFO of the driver's own above the pool, blocked by its oldest page, mapped by the driver and "
+    "shared by page references; or (v6.4) by the pool alone, which maps them, counts 64 fragments of each and gets "
+    "them back when the skbs are freed",
 )
 switch(
     "mlx5_page_drop",

@@ -139,8 +139,6 @@ def page_drop(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
         page_release_fragmented(k, cpu, rxq, pfn, 0)
         return
     dma_unmap_page_attrs(k, cpu, pfn)
-    if k.era[0].mlx5_page_drop == 0:
-        k.pages[pfn].pp = 0  # the pool is not told
-    else:
+    if k.era[0].mlx5_page_drop != 0:  # before, the pool is not told
         page_pool_release_page(k, cpu, pool, pfn)
     put_page(k, cpu, pfn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netemu.errors import UsageError
 from netemu.mm.layout import PAGE_SIZE
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, path_name
@@ -46,6 +47,8 @@ class Netsec(Driver):
         """The pool maps; from v5.5 it syncs too."""
         if nic.k.era[0].netsec_pool_sync == 0:
             return {"flags": PP_FLAG_DMA_MAP}
+        if nic.k.era[0].pool_dma_sync == 0:
+            raise UsageError("netsec_pool_sync=pool needs a pool that can sync: set pool_dma_sync=yes too")
         flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV
         return {"flags": flags, "max_len": RX_BUF_SIZE, "offset": RXBUF_HEADROOM}
 

@@ -224,13 +224,10 @@ class Template(Driver):
         nic.add_private(BUFFER, RX_DESCRIPTORS)
         nic.add_completion_ring(0, RX_DESCRIPTORS)
         nic.add_tx_ring(0, TX_DESCRIPTORS, TX_DESCRIPTORS - 1)
-        nic.create_page_pool(
-            0,
-            size=RX_DESCRIPTORS,
-            flags=PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
-            offset=HEADROOM,
-            max_len=BUFFER_SIZE,
-        )
+        flags = PP_FLAG_DMA_MAP
+        if nic.k.era[0].pool_dma_sync:  # v5.5
+            flags |= PP_FLAG_DMA_SYNC_DEV
+        nic.create_page_pool(0, size=RX_DESCRIPTORS, flags=flags, offset=HEADROOM, max_len=BUFFER_SIZE)
 
     def stop(self, nic: Nic) -> None:
         close_ring(nic.k, nic.cpu(0), nic.rxq(0), 0)

@@ -17,6 +17,9 @@ NR_PCP_LISTS = PAGE_ALLOC_COSTLY_ORDER + 2
 NONE = -1
 """No page, no row: the end of a list, a failed allocation."""
 
+SIGNATURE_CHECKED = 2
+"""Value of the switch page_signature by which a page is looked at when it is freed."""
+
 # page.flags
 PG_BUDDY = 1  # head of a free block on a buddy list
 PG_PCP = 2  # on a per-CPU list
@@ -126,6 +129,12 @@ switch(
     "whether pages leave the per-CPU list before zone->lock is taken, or while it is held (v5.18), which gets longer",
 )
 switch(
+    "pcp_empty",
+    "fails buddy",
+    "when a per-CPU list stays empty after its refill: the zone has no page, or the buddy lists are asked again, which "
+    "is one more zone->lock hold for each failed request (v6.1)",
+)
+switch(
     "page_frag_bias",
     "size max",
     "references that a page_frag cache takes at refill: one per byte, or 32768 always (v5.0; fixes 1-byte fragments)",
@@ -138,5 +147,12 @@ switch(
 switch(
     "page_frag_oversize",
     "corrupts refused",
-    "a fragment larger than the order-0 page that the cache fell back to: overruns it, or fails (5.10, backported)",
+    "a fragment larger than the order-0 page that the cache fell back to: overruns it, or fails (v6.1; v5.10 by "
+    "backport)",
+)
+switch(
+    "page_signature",
+    "none unchecked checked",
+    "the mark of a page_pool on its pages: none that lasts, one in the word of the emergency mark, which goes with it "
+    "(v5.14), or one that is looked for when a page is freed: a page lost by its pool is reported and kept out (v6.8)",
 )

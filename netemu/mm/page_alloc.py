@@ -20,6 +20,7 @@ from .layout import (
     PG_PCP,
     PG_PFMEMALLOC,
     PG_TAIL,
+    SIGNATURE_CHECKED,
 )
 from .page_source import source_alloc, source_alloc_bulk, source_free
 from .pcp import (
@@ -106,9 +107,10 @@ def get_page_from_freelist(k: Kernel, cpu: int, nid: int, order: int) -> int:
         if zone >= zones:
             zone -= zones
         pfn = NONE
-        if pcp_allowed_order(k, order):
+        listed = pcp_allowed_order(k, order)
+        if listed:
             pfn = rmqueue_pcplist(k, cpu, zone, order)
-        else:
+        if not listed or (pfn == NONE and k.era[0].pcp_empty != 0):
             pfn = rmqueue_buddy(k, cpu, zone, order)
         if pfn != NONE:
             k.zone[zone].allocated += 1 << order
@@ -174,13 +176,15 @@ def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
 def free_pages_prepare(k: Kernel, cpu: int, pfn: int, order: int) -> bool:
     """Can the block be freed?  What the kernel calls a bad page is an error here, and the page is leaked as there."""
     p = k.pages[pfn]
-    if (p.flags & (PG_BUDDY | PG_PCP | PG_TAIL)) != 0 or p.refcount != 0 or p.pp != 0:
+    signed = p.pp != 0 and k.era[0].page_signature == SIGNATURE_CHECKED
+    if (p.flags & (PG_BUDDY | PG_PCP | PG_TAIL)) != 0 or p.refcount != 0 or signed:
         bad_page(k, cpu, pfn)
         return False
     if p.flags & PG_HEAD:
         for tail in range(pfn + 1, pfn + (1 << order)):
             k.pages[tail].flags = 0
     p.flags = 0
+    p.pp = 0
     k.zone[p.zone].freed += 1 << order
     return True
 

@@ -64,6 +64,10 @@ def page_pool_init(k: Kernel, flags: int, size: int, dma_dir: int, max_len: int)
     era = k.era[0]
     if flags & ~PP_FLAG_ALL:
         return EINVAL
+    if flags & PP_FLAG_DMA_SYNC_DEV and era.pool_dma_sync == 0:
+        return EINVAL
+    if flags & PP_FLAG_PAGE_FRAG and era.pool_frag == 0:
+        return EINVAL
     if size == 0:
         size = DEFAULT_RING_SIZE
     if era.pool_ring_limit != 0:
@@ -118,6 +122,13 @@ def preferred_nid(k: Kernel, cpu: int, pool: int) -> int:
     return nid
 
 
+@inlined
+def lock_for_refill(k: Kernel, cpu: int) -> None:
+    """The ring's consumer lock, in the eras that take it."""
+    if k.era[0].pool_refill_lock == 0:
+        charge(k, cpu, RING_LOCK)
+
+
 @kernel_function
 def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
     """Move up to 64 pages of the right node from the ring to the cache and hand out the last.  NONE: none there."""
@@ -126,6 +137,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
         p.alloc_empty += 1
         return NONE
     wanted = preferred_nid(k, cpu, pool)
+    lock_for_refill(k, cpu)
     while p.cache_count < PP_ALLOC_CACHE_REFILL:
         pfn = ring_consume(k, pool)
         if pfn == NONE:
@@ -154,7 +166,7 @@ def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
     if p.cache_count > 0:
         p.alloc_fast += 1
         return pop_cache(k, pool)
-    charge(k, cpu, RING_LOCK)
+    lock_for_refill(k, cpu)
     while True:
         pfn = ring_consume(k, pool)
         if pfn == NONE:
@@ -178,7 +190,7 @@ def get_cached_in_softirq(k: Kernel, cpu: int, pool: int) -> int:
     if ring_empty(k, pool):
         p.alloc_empty += 1
         return NONE
-    charge(k, cpu, RING_LOCK)
+    lock_for_refill(k, cpu)
     first = ring_consume(k, pool)
     p.alloc_refill += 1
     while p.cache_count < PP_ALLOC_CACHE_REFILL:
@@ -212,6 +224,8 @@ def page_pool_dma_map(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     """Map a new page for as long as the pool holds it."""
     if not dma_map_page_attrs(k, cpu, pfn):
         return False
+    if k.era[0].pool_dma_map == 0:
+        dma_sync_single_range_for_device(k, cpu, PAGE_SIZE << k.pool[pool].order)
     if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
         page_pool_dma_sync_for_device(k, cpu, pool, k.pool[pool].max_len)
     return True
@@ -225,7 +239,8 @@ def adopt_page(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
         put_page(k, cpu, pfn)
         return False
     page_pool_set_pp_info(k, pool, pfn)
-    k.pool[pool].hold_cnt += 1
+    if k.era[0].pool_accounting != 0:
+        k.pool[pool].hold_cnt += 1
     return True
 
 
@@ -296,7 +311,7 @@ def page_pool_clear_pp_info(k: Kernel, pfn: int) -> None:
     """Take the signature off.  It shares its word with the emergency mark (from v5.14), which goes with it."""
     page = k.pages[pfn]
     page.pp = 0
-    if k.era[0].pool_skb_recycle != 0:
+    if k.era[0].page_signature != 0:
         page.flags &= ~PG_PFMEMALLOC
 
 
@@ -308,7 +323,8 @@ def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     if p.flags & PP_FLAG_DMA_MAP:
         dma_unmap_page_attrs(k, cpu, pfn)
     page_pool_clear_pp_info(k, pfn)
-    p.release_cnt += 1
+    if k.era[0].pool_accounting != 0:
+        p.release_cnt += 1
 
 
 @kernel_function
@@ -534,7 +550,8 @@ def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
     p = k.pool[pool]
     whole = PAGE_SIZE << p.order
     pfn = p.frag_page - 1
-    if not p.flags & PP_FLAG_PAGE_FRAG or size > whole:
+    whole_only = k.era[0].pool_frag != 2 and not p.flags & PP_FLAG_PAGE_FRAG
+    if whole_only or size > whole:
         printk(k, cpu, ALLOC_FRAG_ARGS, size, 0)
         return NONE
     align = max(k.dma[0].align, 8)

@@ -56,13 +56,21 @@ def page_pool_empty_ring(k: Kernel, cpu: int, pool: int) -> None:
         page_pool_return_page(k, cpu, pool, pfn)
 
 
+@inlined
+def page_pool_empty_alloc_cache(k: Kernel, cpu: int, pool: int) -> None:
+    """Give every page in the cache back to the allocator."""
+    while k.pool[pool].cache_count > 0:
+        page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
+
+
 @kernel_function(traced=False)
 def page_pool_scrub(k: Kernel, cpu: int, pool: int) -> None:
-    """Empty the cache (in the first round only) and the ring."""
+    """Empty the cache and the ring; in later rounds, from v5.15, the ring only."""
     p = k.pool[pool]
     if p.destroy_cnt == 0:
-        while p.cache_count > 0:
-            page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
+        page_pool_empty_alloc_cache(k, cpu, pool)
+    elif k.era[0].pool_scrub == 0:
+        page_pool_empty_alloc_cache(k, cpu, pool)
     p.destroy_cnt += 1
     page_pool_empty_ring(k, cpu, pool)
 
@@ -83,9 +91,9 @@ def page_pool_free(k: Kernel, cpu: int, pool: int) -> None:
 
 @kernel_function(traced=False)
 def page_pool_release(k: Kernel, cpu: int, pool: int) -> int:
-    """One round of shutdown; frees the pool when nothing is in flight.  Returns what is."""
+    """One round of shutdown; frees the pool when nothing is in flight, to v5.0 whatever is.  Returns what is."""
     page_pool_scrub(k, cpu, pool)
-    if k.era[0].pool_accounting == 0:
+    if k.era[0].pool_shutdown == 0:
         page_pool_free(k, cpu, pool)
         return 0
     inflight = page_pool_inflight(k, cpu, pool)
@@ -138,6 +146,8 @@ def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
     """Drop one user; the last one shuts the pool down, at once or as soon as its pages are back."""
     p = k.pool[pool]
     p.users -= 1
+    if k.era[0].pool_users == 0:
+        p.users = 0  # nobody counts: the first to destroy the pool is the last
     if p.users != 0:
         return
     page_pool_free_frag(k, cpu, pool)

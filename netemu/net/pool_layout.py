@@ -100,6 +100,11 @@ switch(
     "(to v5.3); the cache, in softirq only (v5.4); the cache always (v5.5)",
 )
 switch(
+    "pool_refill_lock",
+    "consumer_lock none",
+    "whether taking pages out of the ring costs its consumer lock (to v5.15), once for up to 64 of them",
+)
+switch(
     "pool_slow",
     "single bulk_local bulk_nid",
     "how an empty pool is filled: one page at a time, 64 at once from the local node (v5.13), or from the pool's "
@@ -108,7 +113,7 @@ switch(
 switch(
     "pool_accounting",
     "no yes",
-    "whether pages in flight are counted (v5.3); without it a pool forgets what it handed out",
+    "whether pages in flight are counted (v5.3); without it a pool knows nothing of what it handed out",
 )
 switch(
     "pool_pfmemalloc",
@@ -136,12 +141,36 @@ switch(
 switch(
     "pool_shutdown",
     "at_once forced patient patient_sane",
-    "destroying a pool with pages in flight: not noticed, retried 120 times and then forced (v5.3), retried for ever "
-    "(v5.4), or until the count makes no sense (v6.12, backported)",
+    "destroying a pool with pages in flight: freed all the same, after 120 retries (v5.3), never, it waits for them "
+    "(v5.4), unless the count is negative (v6.12; v6.1 and v6.6 by backport)",
+)
+switch(
+    "pool_users",
+    "uncounted counted",
+    "whether a pool lives until its last user, driver or registered memory model, is gone (v5.3), or dies with the "
+    "first page_pool_destroy",
+)
+switch(
+    "pool_scrub",
+    "every_round first_round",
+    "whether each retry of a shutdown empties the alloc cache again, or the first only (v5.15): a page that comes back "
+    "there later stalls the pool",
 )
 switch(
     "pool_ring_limit",
     "refused clamped",
-    "a ring larger than 32768 is refused with E2BIG, or one larger than 16384 cut to that (v6.18, backported)",
+    "a ring larger than 32768 is refused with E2BIG, or one larger than 16384 cut to that (v6.18; v6.1 and v6.12 by "
+    "backport)",
+)
+switch(
+    "pool_dma_map",
+    "syncs skips_sync",
+    "whether mapping a new page syncs all of it for the device as well (to v5.0), which costs time where DMA is not "
+    "coherent",
+)
+switch(
+    "pool_dma_sync",
+    "no yes",
+    "whether a pool can sync returned pages for the device itself, and only the part that was touched (v5.5)",
 )
 switch("pool_dma_dir_check", "always when_mapping", "whether dma_dir is validated even without DMA_MAP (to v5.4)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -16,9 +17,18 @@ def _data() -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath("eras.toml").read_text(encoding="utf-8"))
 
 
+_NOT_ERAS = {"about", "names"}
+
+
 def era_names() -> list[str]:
     """Every era, oldest first."""
-    return [name for name in _data() if name != "names"]
+    return [name for name in _data() if name not in _NOT_ERAS]
+
+
+def era_summary(era: str) -> str:
+    """What an era brought, in a line."""
+    summary: str = _data()["about"][era]
+    return summary
 
 
 def era_switches(era: str) -> dict[str, str]:
@@ -51,3 +61,23 @@ def function_names(era: str) -> dict[str, str]:
                 renamed[function] = old
                 break
     return renamed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A switch that two eras set differently: what the first and the second have, and why that matters."""
+
+    switch: str
+    first: str
+    second: str
+    why: str
+
+
+def differences(first: str, second: str) -> list[Difference]:
+    """Every switch that two eras set differently, from memory management to drivers."""
+    one, other = era_switches(first), era_switches(second)
+    return [
+        Difference(name, one[name], other[name], switch.why)
+        for name, switch in SWITCHES.items()
+        if one[name] != other[name]
+    ]

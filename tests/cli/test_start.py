@@ -9,8 +9,10 @@ import pytest
 
 from tests.cli.conftest import Run
 
+COMMANDS = ("replay", "eras", "bench", "warmup")
 
-@pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], ["bench", "--help"], ["warmup", "--help"]])
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys, atexit\n"
@@ -39,7 +41,7 @@ def test_module_and_command_are_the_same(run: Run) -> None:
 
 def test_help_lists_every_command(run: Run) -> None:
     listed = run("--help").stdout
-    for name in ("replay", "bench", "warmup"):
+    for name in COMMANDS:
         assert f"\n  {name} " in listed
 
 

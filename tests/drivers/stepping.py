@@ -30,8 +30,9 @@ class Stepper:
         options: Mapping[str, str] | None = None,
         memory_mb: int = MEMORY_MB,
         contents: bool = False,
+        switches: Mapping[str, str] | None = None,
     ) -> None:
-        self.machine = Machine(era=era, memory_mb=memory_mb, skbs=4096)
+        self.machine = Machine(era=era, switches=switches, memory_mb=memory_mb, skbs=4096)
         self.k = self.machine.k
         self.device = self.machine.netdev(driver, mtu=mtu, options=options)
         self.driver = self.device.driver

@@ -176,7 +176,7 @@ def test_a_free_page_that_is_freed_again_is_reported_and_left_where_it_is(batch:
 
 
 def test_a_page_that_leaves_with_the_signature_of_a_pool_is_reported_and_kept_out() -> None:
-    machine = small_machine("v6.1")
+    machine = small_machine("v6.12")
     page = machine.page_pool(ring_size=16).alloc_pages()
     with pytest.raises(KernelBug, match=r"page_pool leak: page \d+ is freed with the signature of pool 0") as caught:
         page.put()

@@ -57,6 +57,8 @@ class SlowRing:
 class SlowPool:
     """v6.1."""
 
+    counts_pages = True
+
     def __init__(self, ring_size: int, node: int, fresh: Callable[[int, int], list[int]]) -> None:
         self.cache: list[int] = []
         self.ring = SlowRing(ring_size)
@@ -145,7 +147,7 @@ class SlowPool:
         return False
 
     def let_go(self, page: int) -> None:
-        self.release += 1
+        self.release += self.counts_pages
         self.references[page] -= 1
 
     def slow(self) -> int | None:
@@ -158,13 +160,15 @@ class SlowPool:
         return self.cache.pop()
 
     def adopt(self, pages: list[int]) -> None:
-        self.hold += len(pages)
+        self.hold += len(pages) * self.counts_pages
         for page in pages:
             self.references[page] = 1
 
 
 class SlowOldPool(SlowPool):
-    """v4.19: an empty ring hides the cache, a short ring is moved there in vain, pages come one by one."""
+    """v4.19: an empty ring hides the cache, a short ring is moved there in vain, pages come one by one, uncounted."""
+
+    counts_pages = False
 
     def alloc(self) -> int | None:
         if self.ring.empty():

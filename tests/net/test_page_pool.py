@@ -156,7 +156,7 @@ def test_an_old_pool_is_gone_at_once_whatever_it_handed_out() -> None:
 # -- getting pages ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("era", "taken"), [("v4.19", 1), ("v5.10", 1), ("v5.15", 64), ("v6.12", 64)])
+@pytest.mark.parametrize(("era", "taken"), [("v5.4", 1), ("v5.10", 1), ("v5.15", 64), ("v6.12", 64)])
 def test_how_many_pages_an_empty_pool_takes_at_once(era: str, taken: int) -> None:
     pool = pool_machine(era).page_pool()
     take(pool, 1)

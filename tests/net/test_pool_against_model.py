@@ -103,7 +103,8 @@ class Both:
         assert ringed(self.pool) == self.model.ring.items()
         assert counters(self.pool) == +self.model.stats
         assert hold_and_release(self.pool) == (self.model.hold, self.model.release)
-        assert self.pool.inflight == len(self.model.cache) + len(self.model.ring.items()) + len(self.outside)
+        inflight = len(self.model.cache) + len(self.model.ring.items()) + len(self.outside)
+        assert self.pool.inflight == inflight * self.model.counts_pages
         live = {pfn: count for pfn, count in self.model.references.items() if count > 0}
         assert {pfn: self.machine.k.pages[pfn].refcount for pfn in live} == live
         assert_books_balance(self.machine, {*self.outside, *self.extra})

@@ -1,0 +1,116 @@
+"""How the switches of sk_buffs and drivers show: structs, heads, and what a receive queue does with its pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netemu.drivers.mlx5.layout import PAGE_BIAS
+from netemu.mm.layout import NONE
+from netemu.mm.page_alloc import compound_head
+from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
+from tests.drivers.stepping import Stepper
+from tests.eras.signs import Setting, shows
+
+POOL_OF_V6_1 = {"pool_frag": "frag_count", "pool_skb_recycle": "yes", "pool_dma_sync": "yes"}
+WAITING_POOL = {"pool_accounting": "yes", "pool_shutdown": "patient", "pool_users": "counted"}
+PAGES_FROM_A_POOL = {
+    "netsec_rx": "page_pool",
+    "pool_slow": "single",
+    "pool_skb_recycle": "yes",
+    "pool_accounting": "yes",
+    "pool_dma_sync": "yes",
+    "pool_dma_map": "skips_sync",
+}
+
+
+def stepper(setting: Setting, driver: str, **options: Any) -> Stepper:
+    """A device of ``driver`` on the kernel to look at."""
+    return Stepper(driver, setting.era, switches=setting.switches, **options)
+
+
+@shows("skb_napi_cache", free_only=(64, 1), reuse=(32, 0))
+def _structs_freed_in_bulk_and_taken_from_the_slab(setting: Setting) -> tuple[int, int]:
+    """64 packets are freed in NAPI, and one is built there."""
+    machine = setting.machine()
+    slab = machine.k.slab[0]
+    for skb in [machine.alloc_skb(100) for _ in range(64)]:
+        machine.napi_consume_skb(skb)
+    taken = slab.head_allocs
+    page = machine.alloc_pages()
+    assert page is not None
+    machine.napi_build_skb(page)
+    return slab.head_bulk_frees, slab.head_allocs - taken
+
+
+@shows("skb_small_head", page_frag="piece of 32 KiB", kmalloc="object", slices="piece of a page")
+def _head_of_a_small_receive_buffer(setting: Setting) -> str:
+    machine = setting.machine()
+    page = machine.k.skb[machine.napi_alloc_skb(100).number].head_page
+    if page == NONE:
+        return "object"
+    order = machine.k.pages[compound_head.interpreted()(machine.k, page)].order
+    return {0: "piece of a page", 3: "piece of 32 KiB"}[order]
+
+
+@shows("mlx5_rx_cache", POOL_OF_V6_1, fifo256=(True, False, 2, False, False), none=(False, True, 1, True, True))
+def _who_keeps_maps_and_counts_a_receive_page(setting: Setting) -> tuple[bool, bool, int, bool, bool]:
+    """The driver's cache counters; a mapping pool; page references and fragments while a packet is held; its mark."""
+    nic = stepper(setting, "mlx5", options={"rq": "legacy"})
+    skb = nic.receive(60)
+    page = nic.k.pages[nic.head_page(skb)]
+    seen = (
+        "rx_cache_reuse" in nic.device.ethtool(),
+        bool(nic.pool.flags & PP_FLAG_DMA_MAP),
+        page.refcount,
+        page.frag_count == PAGE_BIAS,
+        bool(nic.k.skb[skb.number].pp_recycle),
+    )
+    assert nic.leaks() == []
+    return seen
+
+
+@shows(
+    "mlx5_page_drop",
+    WAITING_POOL | {"mlx5_rx_cache": "fifo256", "page_signature": "unchecked"},
+    put_page="waits for ever",
+    release_page="gone",
+)
+def _pool_of_a_closed_queue(setting: Setting) -> str:
+    nic = stepper(setting, "mlx5", options={"rq": "legacy"})
+    nic.device.stop()
+    return "waits for ever" if nic.pool.alive else "gone"
+
+
+@shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 16))
+def _structs_taken_for_a_received_frame(setting: Setting) -> tuple[int, int]:
+    nic = stepper(setting, "mlx5", options={"rq": "legacy"})
+    nic.receive(60)
+    return nic.k.slab[0].head_allocs, nic.k.slab[0].head_bulk_allocs
+
+
+@shows("netsec_rx", netdev_alloc_skb=(0, 2176, 0), napi_alloc_frag=(16, 2176, 0), page_pool=(256, 4352, 1))
+def _blocks_behind_the_ring_memory_of_a_packet_and_pools(setting: Setting) -> tuple[int, int, int]:
+    nic = stepper(setting, "netsec")
+    blocks = {compound_head.interpreted()(nic.k, page) for page in nic.device.pages_held()}
+    seen = len(blocks), nic.receive(1514).truesize, nic.k.pools[0].count
+    assert nic.leaks() == []
+    return seen
+
+
+@shows("netsec_pool_sync", PAGES_FROM_A_POOL | {"netsec_skb_recycle": "mark"}, driver=(False, 257), pool=(True, 258))
+def _syncs_until_a_received_page_is_back(setting: Setting) -> tuple[bool, int]:
+    """256 buffers and a replacement; a pool that syncs does so at each return too."""
+    nic = stepper(setting, "netsec")
+    nic.receive(60)
+    nic.consume()
+    return bool(nic.pool.flags & PP_FLAG_DMA_SYNC_DEV), nic.k.dma[0].syncs
+
+
+@shows("netsec_skb_recycle", PAGES_FROM_A_POOL, release_page=(1, 0), mark=(0, 1))
+def _pages_let_go_and_recycled_after_a_packet(setting: Setting) -> tuple[int, int]:
+    nic = stepper(setting, "netsec")
+    nic.receive(60)
+    nic.consume()
+    seen = nic.pool.release_cnt, nic.pool.recycle_ring
+    assert nic.leaks() == []
+    return seen
