@@ -27,6 +27,12 @@ def _stamp() -> Path | None:
     return kept / "complete" if kept else None
 
 
+def is_cold() -> bool:
+    """Is nothing at all of the compiled engine in the disk cache?"""
+    kept = directory()
+    return jit.JIT and (kept is None or next(kept.iterdir(), None) is None)
+
+
 def is_warm() -> bool:
     """Is the compiled engine in the disk cache (or none needed)?"""
     if not jit.JIT:

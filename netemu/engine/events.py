@@ -1,13 +1,14 @@
 """Tracepoints: what kernel code did, in order, for whoever listens.
 
-Silent until :func:`listen`; a silent tracepoint is one test of a flag.  What an event's numbers mean is said
-where its kind is declared.
+Silent until :func:`listen`, and compiled in only with ``NETEMU_EVENTS=1``, so that replays do not pay for them; plain
+Python always has them.  What an event's numbers mean is said where its kind is declared.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .jit import EVENTS
 from .kernel import inlined, kernel_function
 from .layout import DECLARED, Kernel, table
 
@@ -43,9 +44,15 @@ def write_event(k: Kernel, kind: int, a: int, b: int) -> None:
 
 
 @inlined
+def is_heard(k: Kernel) -> bool:
+    """Is there a listener?"""
+    return EVENTS and k.events[0].listening != 0
+
+
+@inlined
 def tracepoint(k: Kernel, kind: int, a: int, b: int) -> None:
     """Something happened: tell the listener, if there is one."""
-    if k.events[0].listening != 0:
+    if is_heard(k):
         write_event(k, kind, a, b)
 
 

@@ -8,7 +8,7 @@ Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to t
 
 from __future__ import annotations
 
-from ..engine.events import event_kind, tracepoint
+from ..engine.events import event_kind, is_heard, tracepoint
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
@@ -491,7 +491,7 @@ def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> 
     direct = 0
     if k.era[0].pool_skb_direct and napi_safe and k.pool[pool].napi_cpu == cpu + 1:
         direct = 1
-    if k.events[0].listening != 0:
+    if is_heard(k):
         put_page_and_tell(k, cpu, pool, pfn, direct)
     else:
         page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)

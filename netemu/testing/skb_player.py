@@ -1,4 +1,7 @@
-"""Plays scripts of the skb family: prints every line anew, in the same difference form, and compares the two."""
+"""Plays scripts of the skb family: prints every line anew, in the same difference form, and compares the two.
+
+What happened (``ev``) is compared when the engine has its tracepoints, see :mod:`netemu.engine.events`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netemu.engine.jit import EVENTS
 from netemu.net.skb_layout import SKB_LIVE
 from netemu.testing.skb_world import SkbDone, SkbWorld
 from netemu.testing.world import POOL_FIELDS
@@ -52,6 +56,8 @@ class SkbPlayer:
         printed = self._line(line["op"])
         self.world.check()
         fields = [*printed, *(field for field in line if field not in printed)]
+        if not EVENTS:
+            fields = [field for field in fields if field != "ev"]
         return [(f, line.get(f), printed.get(f)) for f in fields if line.get(f) != printed.get(f)]
 
     def _line(self, operation: str) -> dict[str, Any]:
