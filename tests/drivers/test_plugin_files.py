@@ -157,11 +157,18 @@ def test_pages_that_nobody_gives_back_are_named(tmp_path: Path, mistake: str) ->
     assert all(leak.startswith("page ") and leak.endswith(": nobody holds it") for leak in leaks)
 
 
-def test_a_page_given_back_while_a_packet_holds_it_is_a_kernel_bug(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("era", "found"),
+    [
+        ("v6.1", "reference dropped, but it had 0"),  # when the page comes round again
+        ("v6.12", "template_clean_tx -> napi_consume_skb"),  # when the packet lets go of a page that is still signed
+    ],
+)
+def test_a_page_given_back_while_a_packet_holds_it_is_a_kernel_bug(tmp_path: Path, era: str, found: str) -> None:
     early = "        page_pool_put_page(k, cpu, k.rxq[rxq].pool, pfn, BUFFER_SIZE, 1)\n"
     path = edited(tmp_path, "early.py", ("        part_with_page(k, cpu, rxq, skb, pfn)\n", early))
-    done = replay_interpreted(DNS, path)
+    done = replay_interpreted(DNS, path, "--era", era)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "page_pool leak: page " in done.stderr
-    assert "template_clean_tx -> napi_consume_skb" in done.stderr
+    assert ("page_pool leak: page " in done.stderr) == (era == "v6.12")
+    assert found in done.stderr

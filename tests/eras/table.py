@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-COLUMNS = "v4.19 v5.0 v5.4 v5.10 v5.15 v6.1 v6.6 v6.12".split()
+COLUMNS = ["v4.19", "v5.0", "v5.4", "v5.10", "v5.15", "v6.1", "v6.6", "v6.12"]
 
 _ROWS = """
 page_frag_free        buddy, v5.0 pcp
@@ -34,6 +34,7 @@ pool_dma_sync         no, v5.10 yes
 pool_dma_dir_check    always, v5.10 when_mapping
 skb_napi_cache        free_only, v5.15 reuse
 skb_small_head        page_frag, v5.15 kmalloc, v6.1 slices
+netdev_frag_cache     irqs_off, v5.4 by_context
 skb_coalesce          any, v5.15 equal, v6.1 not_cloned, v6.12 pool_refs
 skb_gro_mark          any, v6.1 equal
 skb_defer             never, v6.1 alloc_cpu
