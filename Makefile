@@ -9,16 +9,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_FLAGS ?= -q
 
 TRACE ?= traces/router-imix.pcap
-RUN_FLAGS ?= --driver mlx5 --era v4.19
-
+RUN_FLAGS ?= --driver mlx5 --era v4.19 --recycle 0
 # Folders whose tests drive compiled code; they run again interpreted and with bounds checks.
 COMPILED_ROOMS := engine mm net drivers conformance
 COMPILED_TESTS := $(patsubst %/,%,$(sort $(dir $(foreach room,$(COMPILED_ROOMS),$(wildcard tests/$(room)/test_*.py)))))
 
-.PHONY: help venv run test lint bench clean
+.PHONY: help venv run test lint mutants bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
 
 venv: .venv/installed ## Create .venv with what running needs
 	@echo "ready: $(BIN)/netemu"
@@ -44,6 +43,9 @@ lint: .venv/installed-dev ## Check format, lint and types
 	@rm -rf build/typing && mkdir -p build/typing/netemu
 	@ln -s $(addprefix ../../../,$(wildcard netemu/* drivers traces)) build/typing/netemu/
 	@cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
+
+mutants: .venv/installed-test ## Make deliberate mistakes in a copy and see that the tests find them (minutes)
+	@$(BIN)/python -m tests.mutants
 
 bench: .venv/installed ## Measure the emulator on this machine
 	@$(BIN)/netemu bench

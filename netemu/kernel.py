@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import era, faults, log, path
+from .engine import era, events, faults, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
@@ -33,6 +33,7 @@ __all__ = [
     "dma",
     "driver",
     "era",
+    "events",
     "faults",
     "log",
     "mlx5",
@@ -49,5 +50,6 @@ __all__ = [
     "rss",
     "run",
     "skbuff",
+    "spinlock",
     "stack",
 ]

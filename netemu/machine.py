@@ -21,6 +21,7 @@ from .engine.kernel import MAX_FUNCTIONS
 from .engine.layout import MAX_DEVICES, Kernel
 from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
+from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE, PG_BUDDY
 from .net import page_pool, page_pool_shutdown, rss, skbuff
@@ -30,7 +31,6 @@ from .net.plugin_loader import OPERATIONS, blaming, load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
-from .net.skbuff import __alloc_skb as _alloc_skb  # a class would mangle the name
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -40,6 +40,8 @@ DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
+SKBS_PER_PAIR = 16
+"""sk_buffs of the ordinary slab for each pair of the fast clone slab."""
 MOST_BUFFERS = 1 << 20
 """Receive buffers of one queue, more than any driver has."""
 
@@ -97,6 +99,7 @@ class Machine:
         self.seed = seed
         self.platform = load_platform(platform)
         pages = (memory_mb << 20) // PAGE_SIZE
+        pairs = skbs // SKBS_PER_PAIR
         self.k = Kernel(
             {
                 "pages": pages * nodes,
@@ -107,6 +110,8 @@ class Machine:
                 "page_frag_cache": cpus * NR_FRAG_CACHES,
                 "page_array": PAGE_ARRAY_ROWS,
                 "cpu": cpus,
+                "lock": MAX_LOCKS,
+                "busy": MAX_LOCKS * LOCK_INTERVALS,
                 "node": MAX_NODES,
                 "child": MAX_NODES * MAX_FUNCTIONS,
                 "path_cost": cpus * MAX_NODES,
@@ -114,9 +119,11 @@ class Machine:
                 "log": LOG_ROWS,
                 "pool": MAX_POOLS,
                 "pool_cache": MAX_POOLS * PP_ALLOC_CACHE_SIZE,
-                "skb": skbs,
-                "shinfo": skbs,
-                "object": skbs,
+                "skb": skbs + 2 * pairs,
+                "gro_cb": skbs + 2 * pairs,
+                "fclones": pairs,
+                "shinfo": skbs + pairs,
+                "object": skbs + pairs,
                 "softnet": cpus,
                 "napi_skb_cache": cpus * NAPI_SKB_CACHE_SIZE,
                 "ops": MAX_DEVICES * NR_OPS,
@@ -125,6 +132,7 @@ class Machine:
                 "txq": MAX_QUEUES,
                 "napi": MAX_QUEUES,
                 "softirq": cpus,
+                "agenda": cpus,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
                 "rss_table": rss.INDIRECTION,
@@ -141,6 +149,10 @@ class Machine:
         k = self.k
         m = k.machine[0]
         m.cpus, m.zones, m.pages, m.skbs = self.cpus, self.nodes, pages * self.nodes, skbs
+        k.slab[0].pair_rows = skbs // SKBS_PER_PAIR
+        k.slab[0].head_rows = skbs + k.slab[0].pair_rows
+        k.arrays["softnet"]["defer_queue"] = np.arange(self.cpus)
+        skbuff.connect_skb_calls(k)
         for name, value in self.switches.items():
             set_switch(k, name, value)
         apply_platform(k, self.platform)
@@ -255,7 +267,7 @@ class Machine:
 
     def alloc_skb(self, size: int, *, cpu: int = 0) -> SkBuff:
         """``alloc_skb``: the head is a small object."""
-        return self._skb(_alloc_skb(self.k, cpu, size, 0))
+        return self._skb(skbuff.alloc_skb(self.k, cpu, size, 0))
 
     def napi_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
         """``napi_alloc_skb``: a receive buffer with 64 bytes of headroom."""
@@ -543,6 +555,9 @@ class NetDevice:
             napi = k.napi[taken + index]
             napi.cpu = index % machine.cpus
             napi.rxq = napi.txq = taken + index
+            softirq = k.softirq[napi.cpu]
+            napi.next_on_cpu = softirq.first_napi
+            softirq.first_napi = taken + index + 1
         self.nic: Nic = Nic(k, number, queues, mtu, driver.check_options(options))
         for op, operation in OPERATIONS.items():
             with blaming(driver, f"{operation} cannot be compiled"):

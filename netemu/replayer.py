@@ -73,6 +73,9 @@ class Source(Protocol):
     def offset(self) -> int: ...
 
 
+_END = object()
+
+
 class PacketSource:
     """Packets from an iterable of scapy packets or bytes.  A scapy packet's ``time`` (s) is kept."""
 
@@ -89,8 +92,8 @@ class PacketSource:
         count = used = 0
         while count < len(batch.records):
             if self._pending is None:
-                packet = next(self._iterator, None)
-                if packet is None:
+                packet = next(self._iterator, _END)
+                if packet is _END:
                     break
                 self._pending = _encode(packet)
             ts_ns, data = self._pending
@@ -126,7 +129,7 @@ def _encode(packet: Any) -> tuple[int, bytes]:
         data = bytes(packet)
     except Exception as error:
         raise UsageError(f"a packet cannot be built: {type(error).__name__}: {error}") from None
-    return round(float(getattr(packet, "time", 0)) * 10**9), data
+    return round((getattr(packet, "time", 0) or 0) * 10**9), data  # scapy reads exact decimals
 
 
 def open_source(trace: Any) -> Source:
@@ -215,6 +218,7 @@ class Replay:
         steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
         told = time.perf_counter()
         finished = True
+        engine_run.start_agenda(k, 0)
         try:
             while True:
                 start = time.perf_counter()
@@ -414,6 +418,7 @@ def _start_books(machine: Machine) -> None:
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0
     k.arrays["cpu"]["idle"] = 0
+    k.arrays["lock"][:] = 0
     zones = k.arrays["zone"]
     for name in zones.dtype.names or ():
         if name not in ("start", "end", "free", "managed"):
@@ -454,6 +459,7 @@ def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[st
     k = machine.k
     run, w = k.run[0], k.wire[0]
     zones = k.arrays["zone"]
+    locks = k.arrays["lock"][: machine.nodes]
     books = take_stock(k, nic.pages_held())
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
@@ -493,9 +499,9 @@ def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[st
             "pages_alloc": int(zones["pages_alloc"].sum()),
             "pages_freed": int(zones["pages_free"].sum()),
             "pages_per_hold": moved / holds if holds else 0.0,
-            "contended": int(zones["contended"].sum()),
-            "wait_ns": int(zones["wait"].sum()) / 1000,
-            "hold_ns": int(zones["hold"].sum()) / 1000,
+            "contended": int(locks["contended"].sum()),
+            "wait_ns": int(locks["wait"].sum()) / 1000,
+            "hold_ns": int(locks["hold"].sum()) / 1000,
         },
         "callgraph": callgraph,
         "leaks": [],

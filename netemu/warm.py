@@ -12,8 +12,8 @@ from .engine.kernel import REGISTERED, declarations
 
 
 def _compiled() -> list[Callable[[], object]]:
-    """What compiles, or loads, each function that a run can enter, the capture reader's too."""
-    entries = [f.compiled_entry for f in REGISTERED if f.entry and not f.plugin]
+    """What compiles, or loads, each function that a replay can enter, the capture reader's too."""
+    entries = [f.compiled_entry for f in REGISTERED if f.entry and not f.rare and not f.plugin]
     return [*(f.made for f in jit.NATIVE), *entries]
 
 
@@ -25,6 +25,12 @@ def directory() -> Path | None:
 def _stamp() -> Path | None:
     kept = directory()
     return kept / "complete" if kept else None
+
+
+def is_cold() -> bool:
+    """Is nothing at all of the compiled engine in the disk cache?"""
+    kept = directory()
+    return jit.JIT and (kept is None or next(kept.iterdir(), None) is None)
 
 
 def is_warm() -> bool:

@@ -14,7 +14,7 @@ from netemu.mm.page_alloc import page_ref_add
 from netemu.net.contents import address_of_page, memory_copy, skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu
-from netemu.net.driver import arriving_length, count_received, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.skb_layout import SHARED_INFO_SIZE
 from netemu.net.skbuff import (
     build_skb,
@@ -26,7 +26,6 @@ from netemu.net.skbuff import (
     skb_put,
     skb_reserve,
 )
-from netemu.net.stack import napi_gro_receive
 
 from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
 from .pages import mlx5e_page_alloc_mapped, page_done
@@ -242,18 +241,6 @@ def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
         skb_mark_for_recycle(k, cpu, skb)
 
 
-@inlined
-def deliver(k: Kernel, cpu: int, rxq: int, skb: int, row: int, length: int) -> None:
-    """Complete the skb and hand it to the stack."""
-    q = k.rxq[rxq]
-    r = k.skb[skb]
-    r.dev = q.dev
-    r.queue = q.index
-    r.packet = k.cqe[row].packet
-    count_received(k, rxq, length)
-    napi_gro_receive(k, cpu, skb)
-
-
 @kernel_function(name="mlx5e_skb_from_cqe_linear", inline=True)
 def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
     """Legacy, one fragment per frame."""
@@ -343,7 +330,7 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
     else:
-        deliver(k, cpu, rxq, skb, cqe, length)
+        deliver(k, cpu, rxq, skb, k.cqe[cqe].packet, length)
     mlx5e_free_rx_wqe(k, cpu, rxq, row)
     r.ci += 1
 
@@ -424,7 +411,7 @@ def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
         if skb == NONE:
             k.run[0].dropped_no_skb += 1
         else:
-            deliver(k, cpu, rxq, skb, cqe, e.length)
+            deliver(k, cpu, rxq, skb, k.cqe[cqe].packet, e.length)
     m = MPWQE(k, q.dev, wqe)
     m.consumed += e.aux
     if m.consumed == r.strides:

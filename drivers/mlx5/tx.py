@@ -9,6 +9,7 @@ from netemu.engine.kernel import cost_point, kernel_function
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.net.device_layout import TX_SKB
+from netemu.net.driver import take_transmitted
 from netemu.net.skbuff import napi_consume_skb
 from netemu.net.stack import tx_post
 
@@ -35,14 +36,8 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
 @kernel_function(traced=False, entry=True)
 def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
     """Clean the oldest completed WQE: unmap and free its skb."""
-    q = k.txq[txq]
-    t = k.txd[q.base + (q.head & q.mask)]
-    q.head += 1
-    q.cqes += 1
-    d = k.netdev[q.dev]
-    d.tx_packets += 1
-    d.tx_bytes += t.bytes
+    skb = take_transmitted(k, txq)
     charge(k, cpu, TX_CQE)
     charge(k, cpu, TX_DMA_UNMAP)
-    napi_consume_skb(k, cpu, t.skb, budget)
+    napi_consume_skb(k, cpu, skb, budget)
     return 1

@@ -14,7 +14,7 @@ from netemu.mm.page_frag import page_frag_alloc, page_frag_free
 from netemu.net.contents import skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu, dma_sync_single_range_for_device
-from netemu.net.driver import arriving_length, count_received, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_alloc_pages,
@@ -31,7 +31,6 @@ from netemu.net.skbuff import (
     skb_put,
     skb_reserve,
 )
-from netemu.net.stack import napi_gro_receive
 
 from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
 
@@ -205,12 +204,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
     q.cq_head += 1
     ring_rx_doorbell(k, cpu, rxq)
     if skb != NONE:
-        r = k.skb[skb]
-        r.dev = q.dev
-        r.queue = 0
-        r.packet = packet
-        count_received(k, rxq, length)
-        napi_gro_receive(k, cpu, skb)
+        deliver(k, cpu, rxq, skb, packet, length)
     return 1
 
 

@@ -9,6 +9,7 @@ from netemu.engine.kernel import cost_point, kernel_function
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.net.device_layout import TX_SKB
+from netemu.net.driver import take_transmitted
 from netemu.net.skbuff import consume_skb
 from netemu.net.stack import tx_post
 
@@ -31,12 +32,7 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
 @kernel_function(traced=False, entry=True)
 def tx_poll_one(k: Kernel, cpu: int, txq: int, _budget: int) -> int:
     """Clean the oldest completed descriptor."""
-    q = k.txq[txq]
-    t = k.txd[q.base + (q.head & q.mask)]
-    q.head += 1
-    d = k.netdev[q.dev]
-    d.tx_packets += 1
-    d.tx_bytes += t.bytes
+    skb = take_transmitted(k, txq)
     charge(k, cpu, TX_DMA_UNMAP)
-    consume_skb(k, cpu, t.skb)
+    consume_skb(k, cpu, skb)
     return 1

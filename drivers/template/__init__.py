@@ -20,7 +20,14 @@ from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.net.contents import address_of_page
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED, TX_SKB
 from netemu.net.dma import dma_sync_single_range_for_cpu
-from netemu.net.driver import arriving_length, count_received, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.driver import (
+    arriving_length,
+    deliver,
+    dma_frame,
+    post_completion,
+    ring_rx_doorbell,
+    take_transmitted,
+)
 from netemu.net.page_pool import (
     page_pool_alloc_pages,
     page_pool_put_page,
@@ -33,7 +40,7 @@ from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from netemu.net.recycle import recycle_draw, refuse_page
 from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.skbuff import napi_build_skb, napi_consume_skb, skb_mark_for_recycle, skb_put, skb_reserve
-from netemu.net.stack import napi_gro_receive, tx_post
+from netemu.net.stack import tx_post
 
 # -- geometry and state ----------------------------------------------------------------------------------------------
 
@@ -121,12 +128,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
         k.run[0].dropped_no_skb += 1
         page_pool_recycle_direct(k, cpu, q.pool, pfn)
         return 1
-    s = k.skb[skb]
-    s.dev = q.dev
-    s.queue = q.index
-    s.packet = packet
-    count_received(k, rxq, length)
-    napi_gro_receive(k, cpu, skb)
+    deliver(k, cpu, rxq, skb, packet, length)
     return 1
 
 
@@ -170,14 +172,9 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
 @kernel_function(traced=False, entry=True)
 def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
     """Clean the oldest completed transmission and free its packet."""
-    q = k.txq[txq]
-    t = k.txd[q.base + (q.head & q.mask)]
-    q.head += 1
-    d = k.netdev[q.dev]
-    d.tx_packets += 1
-    d.tx_bytes += t.bytes
+    skb = take_transmitted(k, txq)
     charge(k, cpu, TX_DMA_UNMAP)
-    napi_consume_skb(k, cpu, t.skb, budget)
+    napi_consume_skb(k, cpu, skb, budget)
     return 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 
 @click.command("conformance", short_help="Replay vector files and compare every answer with the real kernel's.")
-@click.argument("family", type=click.Choice(["page_pool"]))
+@click.argument("family", type=click.Choice(["page_pool", "skb"]))
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context
@@ -19,11 +20,17 @@ def command(ctx: click.Context, family: str, files: tuple[Path, ...], as_json: b
 
     The exit status is 1 if anything differs.
     """
+    if family == "skb":
+        os.environ["NETEMU_EVENTS"] = "1"  # read when the engine is imported, which is now
     from netemu.cli.commands import FAILED
     from netemu.cli.progress import compile_if_needed
     from netemu.testing.conformance import Tally, replay_vectors
+    from netemu.warm import is_cold
 
-    compile_if_needed()
+    if family == "page_pool":
+        compile_if_needed()
+    elif is_cold():
+        click.echo("netemu: the first packets wait for the compiler (some tens of seconds, once)", err=True)
     tally = Tally()
     divergences = []
     for divergence in replay_vectors(family, files, tally):

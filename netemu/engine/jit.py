@@ -1,11 +1,13 @@
 """The one place that decides how code is compiled, where the result is kept, and when it is stale.
 
-Three environment variables steer it, read once at import:
+Four environment variables steer it, read once at import:
 
 ``NETEMU_JIT=0``
     run every function as plain Python (to step through it, to measure coverage).
 ``NETEMU_CHECKED=1``
     compile with an index check on every access to machine state.
+``NETEMU_EVENTS=1``
+    compile tracepoints in (see :mod:`netemu.engine.events`); without it they cost nothing, not even a test.
 ``NETEMU_CACHE_DIR``
     where compiled code is kept; default is the user's cache directory.
 
@@ -32,6 +34,7 @@ from typing import Any, TypeVar
 
 JIT = os.environ.get("NETEMU_JIT", "1") != "0"
 CHECKED = os.environ.get("NETEMU_CHECKED", "0") == "1"
+EVENTS = not JIT or os.environ.get("NETEMU_EVENTS", "0") == "1"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +70,7 @@ def content_key(declarations: str = "", *plugins: Path) -> str:
         metadata.version("numpy"),
         platform.machine(),
         str(CHECKED),
+        str(EVENTS),
     ):
         h.update(word.encode())
     return h.hexdigest()[:20]

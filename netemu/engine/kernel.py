@@ -51,13 +51,14 @@ class KernelFunction:
     """One function of the emulated kernel.  Calling it from Python runs the compiled form (or the plain one)."""
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str | None, traced: bool, inline: bool, entry: bool
+        self, function: Callable[..., Any], *, name: str | None, traced: bool, inline: bool, entry: bool, rare: bool
     ) -> None:
         self.function = function
         self.name = name or function.__name__
         self.traced = traced
         self.inline = inline
         self.entry = entry
+        self.rare = rare
         self.number = _number(self.name) if traced else 0
         self.plugin: tuple[Path, ...] = ()  # the file of a driver that does not come with netemu
         self.__name__ = function.__name__
@@ -195,7 +196,7 @@ REGISTERED: list[KernelFunction] = []
 def kernel_function(function: F, /) -> F: ...
 @overload
 def kernel_function(
-    *, name: str | None = None, traced: bool = True, inline: bool = False, entry: bool = False
+    *, name: str | None = None, traced: bool = True, inline: bool = False, entry: bool = False, rare: bool = False
 ) -> Callable[[F], F]: ...
 def kernel_function(
     function: Any = None,
@@ -205,15 +206,17 @@ def kernel_function(
     traced: bool = True,
     inline: bool = False,
     entry: bool = False,
+    rare: bool = False,
 ) -> Any:
     """Declare a kernel function.
 
     ``name``: the kernel's name where Python's differs.  ``traced=False``: a part of its caller, not a node of
     its own.  ``inline``: always inlined (small and hot).  ``entry``: callable from Python and by address.
+    ``rare``: an entry that no replay comes to, compiled when it is first called and not ahead of time.
     """
 
     def declare(f: Any) -> Any:
-        made = KernelFunction(f, name=name, traced=traced, inline=inline, entry=entry)
+        made = KernelFunction(f, name=name, traced=traced, inline=inline, entry=entry, rare=rare)
         REGISTERED.append(made)
         return made
 

@@ -14,6 +14,18 @@ MAX_NODES = 2048
 """Distinct call paths that one run can have."""
 
 table(
+    "machine",
+    [
+        ("cpus", "i4"),
+        ("zones", "i4"),  # one per memory node
+        ("pages", "i4"),
+        ("devices", "i4"),
+        ("skbs", "i4"),  # rows for sk_buffs, shared infos and small objects each
+        ("scripted", "i4"),  # 1: pages come from a scripted page source
+        ("new_page_flags", "i4"),  # flags of every page handed out
+    ],
+)
+table(
     "cpu",
     [
         ("clock", "i8"),  # virtual time, ps

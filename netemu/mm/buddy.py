@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
-from ..engine.path import charge, spend
+from ..engine.path import charge
+from ..engine.spinlock import spin_lock, spin_unlock
 from .layout import MAX_ORDER, NONE, NR_ORDERS, PG_BUDDY
 
 MERGE = cost_point("buddy_merge")
@@ -18,38 +19,17 @@ BUDDY_PAGE = cost_point("buddy_page")  # one page onto or off a buddy list
 # -- zone->lock ------------------------------------------------------------------------------------------------------
 
 
-@kernel_function(inline=True)
-def _raw_spin_lock(k: Kernel, cpu: int) -> None:
-    """The uncontended part of taking a spinlock."""
-
-
-@kernel_function
-def queued_spin_lock_slowpath(k: Kernel, cpu: int, ps: int) -> None:
-    """Wait ``ps`` picoseconds for the holders before us."""
-    spend(k, cpu, ps)
-
-
 @inlined
 def zone_lock(k: Kernel, cpu: int, zone: int) -> None:
-    """Take zone->lock: FIFO in virtual time."""
-    _raw_spin_lock(k, cpu)
-    z = k.zone[zone]
-    z.acquisitions += 1
-    wait = z.lock_free_at - k.cpu[cpu].clock
-    if wait > 0:
-        z.contended += 1
-        z.wait += wait
-        queued_spin_lock_slowpath(k, cpu, wait)
-    z.lock_taken_at = k.cpu[cpu].clock
+    """Take zone->lock; lock number ``zone`` of the machine."""
+    spin_lock(k, cpu, zone)
+    k.zone[zone].acquisitions += 1
 
 
 @inlined
 def zone_unlock(k: Kernel, cpu: int, zone: int) -> None:
     """Let go of zone->lock."""
-    z = k.zone[zone]
-    now = k.cpu[cpu].clock
-    z.lock_free_at = now
-    z.hold += now - z.lock_taken_at
+    spin_unlock(k, cpu, zone)
 
 
 # -- buddy free lists (zone->lock held) ------------------------------------------------------------------------------

@@ -54,16 +54,11 @@ table(
         ("managed", "i8"),
         ("allocated", "i8"),  # base pages handed out since the start
         ("freed", "i8"),
-        ("lock_free_at", "i8"),  # virtual time (ps) when the last holder let go
-        ("lock_taken_at", "i8"),
         ("acquisitions", "i8"),
         ("acquisitions_alloc", "i8"),
         ("acquisitions_free", "i8"),
         ("pages_alloc", "i8"),  # base pages moved out of the buddy lists under the lock
         ("pages_free", "i8"),
-        ("contended", "i8"),
-        ("wait", "i8"),  # ps
-        ("hold", "i8"),  # ps
         ("failures", "i8"),  # requests that found nothing
     ],
 )
@@ -99,18 +94,6 @@ NETDEV_FRAGS = 0  # for any context
 NAPI_FRAGS = 1  # softirq only
 NAPI_SLICES = 2  # 1 KiB slices of order-0 pages (v6.1)
 PAGE_ARRAY_ROWS = 4096
-table(
-    "machine",
-    [
-        ("cpus", "i4"),
-        ("zones", "i4"),  # one per memory node
-        ("pages", "i4"),
-        ("devices", "i4"),
-        ("skbs", "i4"),  # rows for sk_buffs, shared infos and small objects each
-        ("scripted", "i4"),  # 1: pages come from a scripted page source
-        ("new_page_flags", "i4"),  # flags of every page handed out
-    ],
-)
 
 switch(
     "page_frag_free",

@@ -41,7 +41,7 @@ table(
     [
         ("alive", "i4"),
         ("mtu", "i4"),
-        ("hw_mtu", "i4"),  # longest frame that the NIC takes, without FCS
+        ("hw_mtu", "i4"),  # longest frame that the NIC takes, FCS included
         ("queues", "i4"),
         ("rxq0", "i4"),
         ("txq0", "i4"),
@@ -110,6 +110,7 @@ table(
         ("cpu", "i4"),
         ("rxq", "i4"),
         ("txq", "i4"),
+        ("next_on_cpu", "i4"),  # + 1: another NAPI of the same CPU
         ("scheduled", "i4"),
         ("phase", "i4"),
         ("work", "i4"),
@@ -126,6 +127,7 @@ table(
     "softirq",  # per CPU
     [
         ("running", "i4"),
+        ("first_napi", "i4"),  # + 1: of this CPU's NAPIs
         ("budget", "i4"),
         ("napi", "i4"),  # being polled, + 1; 0: none
         ("list_head", "i4"),  # FIFO of scheduled NAPIs in k.poll_list
@@ -140,6 +142,7 @@ table(
         ("delivered", "i8"),
     ],
 )
+table("agenda", "i8")  # [cpu] -> when it can act next, ps
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
 table("held", "i4")  # [cpu * held_rows + i] -> skb
 table(
@@ -193,7 +196,6 @@ table(
         ("dropped_no_skb", "i8"),
         ("out_count", "i8"),
         ("out_bytes", "i8"),
-        ("when", "i8"),  # scheduler: time of the CPU that acts next
     ],
 )
 table(

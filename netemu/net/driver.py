@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..engine.kernel import inlined
 from ..engine.layout import Kernel
 from .contents import dma_write, zero_memory
+from .stack import napi_gro_receive
 
 
 @inlined
@@ -46,11 +47,29 @@ def ring_rx_doorbell(k: Kernel, cpu: int, rxq: int) -> None:
 
 
 @inlined
-def count_received(k: Kernel, rxq: int, length: int) -> None:
-    """Receive statistics of queue and device."""
+def deliver(k: Kernel, cpu: int, rxq: int, skb: int, packet: int, length: int) -> None:
+    """Count a received frame and hand its skb to the stack; ``packet`` is its number, from the completion."""
     q = k.rxq[rxq]
     q.packets += 1
     q.bytes += length
     d = k.netdev[q.dev]
     d.rx_packets += 1
     d.rx_bytes += length
+    r = k.skb[skb]
+    r.dev = q.dev
+    r.queue = q.index
+    r.packet = packet
+    napi_gro_receive(k, cpu, skb)
+
+
+@inlined
+def take_transmitted(k: Kernel, txq: int) -> int:
+    """The skb of the oldest completed transmission, which leaves the ring and is counted; the caller frees it."""
+    q = k.txq[txq]
+    t = k.txd[q.base + (q.head & q.mask)]
+    q.head += 1
+    q.cqes += 1
+    d = k.netdev[q.dev]
+    d.tx_packets += 1
+    d.tx_bytes += t.bytes
+    return t.skb

@@ -233,13 +233,13 @@ def next_tx_event(k: Kernel, cpu: int) -> int:
     """The NAPI of this CPU whose transmit completion comes first, or -1."""
     best = -1
     first = NEVER
-    for dev in range(k.machine[0].devices):
-        d = k.netdev[dev]
-        for i in range(d.queues):
-            q = k.txq[d.txq0 + i]
-            if k.napi[q.napi].cpu == cpu and q.head != q.tail:
-                done = k.txd[q.base + (q.head & q.mask)].done
-                if done < first:
-                    first = done
-                    best = q.napi
+    napi = k.softirq[cpu].first_napi - 1
+    while napi >= 0:
+        q = k.txq[k.napi[napi].txq]
+        if q.head != q.tail:
+            done = k.txd[q.base + (q.head & q.mask)].done
+            if done < first:
+                first = done
+                best = napi
+        napi = k.napi[napi].next_on_cpu - 1
     return best

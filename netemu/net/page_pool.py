@@ -8,6 +8,7 @@ Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to t
 
 from __future__ import annotations
 
+from ..engine.events import event_kind, is_heard, tracepoint
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
@@ -40,6 +41,14 @@ EVERYTHING = 2**32 - 1
 CREATE_FAILED = message("create_failed", "page_pool_create() gave up with errno {a}")
 ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
 FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
+
+PAGE_RELEASED = event_kind("page_released")  # (page, pool): disconnected
+POOL_OFFERED = event_kind("pool_offered")  # (page, what became of it), when an skb is freed
+NO_SIGNATURE = 0
+FRAGMENTS_LEFT = 1
+INTO_CACHE = 2
+INTO_RING = 3
+LET_GO = 4
 
 RING_LOCK = cost_point("ptr_ring_producer_lock")
 RING_SLOT = cost_point("ptr_ring_slot")
@@ -309,6 +318,7 @@ def page_pool_clear_pp_info(k: Kernel, pfn: int) -> None:
 @kernel_function(entry=True)
 def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page from the pool: unmapped, unsigned, off the books.  The caller keeps its reference."""
+    tracepoint(k, PAGE_RELEASED, pfn, pool)
     p = k.pool[pool]
     if p.flags & PP_FLAG_DMA_MAP:
         dma_unmap_page_attrs(k, cpu, pfn)
@@ -452,17 +462,39 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
         page_pool_return_page(k, cpu, pool, k.page_array[i])
 
 
+@kernel_function(traced=False)
+def put_page_and_tell(k: Kernel, cpu: int, pool: int, pfn: int, direct: int) -> None:
+    """Return a page, and report what became of it."""
+    p = k.pool[pool]
+    cached = p.recycle_cached
+    ringed = p.recycle_ring
+    released = p.release_cnt
+    page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)
+    fate = FRAGMENTS_LEFT
+    if p.recycle_cached != cached:
+        fate = INTO_CACHE
+    elif p.recycle_ring != ringed:
+        fate = INTO_RING
+    elif p.release_cnt != released:
+        fate = LET_GO
+    tracepoint(k, POOL_OFFERED, pfn, fate)
+
+
 @kernel_function(entry=True)
 def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> int:
     """What freeing an skb does with a page: 1 if its pool took it, 0 if it carries no signature."""
     pfn = compound_head(k, pfn)
     pool = k.pages[pfn].pp - 1
     if pool < 0:
+        tracepoint(k, POOL_OFFERED, pfn, NO_SIGNATURE)
         return 0
     direct = 0
     if k.era[0].pool_skb_direct and napi_safe and k.pool[pool].napi_cpu == cpu + 1:
         direct = 1
-    page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)
+    if is_heard(k):
+        put_page_and_tell(k, cpu, pool, pfn, direct)
+    else:
+        page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)
     return 1
 
 

@@ -5,6 +5,7 @@ Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to t
 
 from __future__ import annotations
 
+from ..engine.events import event_kind, tracepoint
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
@@ -16,6 +17,8 @@ from .ptr_ring import ring_consume
 NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
 RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
 STALLED_SHUTDOWN = message("stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec")
+
+POOL_FREED = event_kind("pool_freed")  # (pool)
 
 FORCED_AFTER = 120
 """Retries after which v5.3 frees a pool that still has pages out."""
@@ -83,6 +86,7 @@ def page_pool_free(k: Kernel, cpu: int, pool: int) -> None:
         k.pools[0].device_puts += 1
     p.alive = 0
     p.work_pending = 0
+    tracepoint(k, POOL_FREED, pool, 0)
 
 
 @kernel_function(traced=False)

@@ -6,6 +6,7 @@ A driver subclasses :class:`Driver` and puts one instance where netemu finds it:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -88,7 +89,7 @@ class Nic:
         row.limit = limit
 
 
-class Driver:
+class Driver(ABC):
     """Base of every emulated driver.
 
     ``name``, ``link_gbps``, ``max_mtu`` and ``max_queues`` describe the device; ``options`` lists what
@@ -133,21 +134,21 @@ class Driver:
         """Longest frame, with FCS, that the NIC takes at this MTU (hardware MTU)."""
         return mtu + 18
 
+    @abstractmethod
     def open(self, nic: Nic) -> None:
         """Size private tables, rings and pools for every queue.  The first buffers are posted by rx_refill."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self, nic: Nic) -> None:
         """Give back every receive buffer and destroy the pools; transmissions have been cleaned already."""
-        raise NotImplementedError
 
     def statistics(self, nic: Nic) -> dict[str, int]:
         """Counters under their ethtool names (empty for a driver without ``ethtool -S``)."""
         return {}
 
+    @abstractmethod
     def pages_held(self, nic: Nic) -> Iterator[int]:
         """Page numbers in receive buffers and private caches, a page once."""
-        raise NotImplementedError
 
 
 def path_name(name: str) -> int:

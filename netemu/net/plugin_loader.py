@@ -30,8 +30,6 @@ OPERATIONS = {
     OP_TX_POLL_ONE: "tx_poll_one",
 }
 """Kernel functions that a driver supplies, each ``(k, cpu, queue, argument) -> int``."""
-METHODS = ("open", "stop", "pages_held")
-"""Methods that a driver has to define."""
 DESCRIPTION = {
     "name": str,
     "link_gbps": float,
@@ -144,9 +142,6 @@ def _checked(found: object, name: str) -> Driver:
         value = getattr(found, attribute, None)
         if not isinstance(value, (int, float) if kind is float else kind):
             raise UsageError(f"driver {name}: {attribute} has to be set to {_article(kind)}")
-    for method in METHODS:
-        if getattr(type(found), method) is getattr(Driver, method):
-            raise UsageError(f"driver {name}: {method}() is missing")
     for operation in OPERATIONS.values():
         problem = _problem_of(getattr(found, operation, None))
         if problem:

@@ -84,7 +84,7 @@ def wire_step(k: Kernel) -> None:
 @kernel_function(traced=False)
 def next_event(k: Kernel, cpu: int) -> int:
     """When an idle CPU has something to do again: a transmit completion or a held packet that is due."""
-    when = held_due(k, cpu)
+    when = min(held_due(k, cpu), NEVER)
     napi = next_tx_event(k, cpu)
     if napi >= 0:
         q = k.txq[k.napi[napi].txq]
@@ -124,20 +124,29 @@ def output_is_full(k: Kernel) -> bool:
     )
 
 
-@kernel_function(traced=False, inline=True)
-def first_to_act(k: Kernel) -> int:
-    """The CPU with the smallest time at which it can do something, in ``k.run[0].when``; -1 when all rest."""
-    best = -1
-    first = NEVER
+@inlined
+def update_agenda(k: Kernel, cpu: int) -> None:
+    """Note when a CPU can act next, after something about it has changed."""
+    when = k.cpu[cpu].clock
+    if not has_work(k, cpu):
+        when = max(next_event(k, cpu), when)
+    k.agenda[cpu] = when
+
+
+@kernel_function(traced=False, entry=True)
+def start_agenda(k: Kernel, cpu: int) -> None:
+    """Before a run: see what each CPU has to do."""
     for c in range(k.machine[0].cpus):
-        when = k.cpu[c].clock
-        if when < first:
-            if not has_work(k, c):
-                when = max(next_event(k, c), when)
-            if when < first:
-                first = when
-                best = c
-    k.run[0].when = first
+        update_agenda(k, c)
+
+
+@inlined
+def first_to_act(k: Kernel) -> int:
+    """The CPU that can act first; of several at the same time, the one with the lowest number."""
+    best = 0
+    for c in range(1, k.machine[0].cpus):
+        if k.agenda[c] < k.agenda[best]:
+            best = c
     return best
 
 
@@ -154,23 +163,27 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
         if output_is_full(k):
             return OUTPUT_FULL
         best = first_to_act(k)
-        first = k.run[0].when
+        first = k.agenda[best]
+        k.horizon[0] = first
         if w.next < w.count and w.blocked == 0:
             if w.rxq == 0:
                 wire_prepare(k)
             if w.arrival <= first:
+                target = k.napi[k.rxq[w.rxq - 1].napi].cpu
                 wire_step(k)
+                update_agenda(k, target)
                 continue
-        if best < 0:
+        if first == NEVER:
             if w.blocked != 0:
                 k.rxq[w.blocked - 1].out_of_buffer += 1
                 wire_consume(k)
                 continue
             return DONE
-        if first > k.cpu[best].clock or not has_work(k, best):
-            wake_cpu(k, best, first)
-            continue
-        cpu_step(k, best)
-        while goes_on(k, best) and not output_is_full(k):
+        if has_work(k, best):
             cpu_step(k, best)
+            while goes_on(k, best) and not output_is_full(k):
+                cpu_step(k, best)
+        else:
+            wake_cpu(k, best, first)
+        update_agenda(k, best)
     return PAUSED

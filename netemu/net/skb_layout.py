@@ -16,11 +16,23 @@ NAPI_SKB_CACHE_SIZE = 64
 NAPI_SKB_CACHE_BULK = 16
 NAPI_SKB_CACHE_HALF = NAPI_SKB_CACHE_SIZE // 2
 SKB_DATAREF_SHIFT = 16
+SKB_DATAREF_MASK = (1 << SKB_DATAREF_SHIFT) - 1
 SKB_DEFER_MAX = 64
+GRO_MAX_SIZE = 65536
+"""Length that a merged packet stays below."""
 
 SKB_FCLONE_UNAVAILABLE = 0
 SKB_FCLONE_ORIG = 1
 SKB_FCLONE_CLONE = 2
+
+# flags of alloc_skb
+SKB_ALLOC_FCLONE = 1
+SKB_ALLOC_NAPI = 4
+
+# gro_cb.free: what is left of a packet that was merged
+NAPI_GRO_KEPT = 0  # all of it, it hangs on the list of the first
+NAPI_GRO_FREE = 1  # head and struct
+NAPI_GRO_FREE_STOLEN_HEAD = 2  # the struct
 
 # skb.state: where the struct is
 SKB_IN_SLAB = 0
@@ -28,7 +40,7 @@ SKB_LIVE = 1
 SKB_IN_NAPI_CACHE = 2
 
 table(
-    "skb",
+    "skb",  # structs of the ordinary slab, then those of the fast clone slab: original and companion in turn
     [
         ("state", "i4"),
         ("users", "i4"),
@@ -68,24 +80,32 @@ table(
         ("frag_size", "i4", MAX_SKB_FRAGS),
     ],
 )
+table("fclones", [("refs", "i4"), ("next", "i4")])  # pairs of the fast clone slab; next: + 1, on the free list
+table("gro_cb", [("count", "i4"), ("last", "i4"), ("free", "i4")])  # [skb]: segments, newest packet of the list
 table("object", [("size", "i4"), ("next", "i4"), ("live", "i4"), ("serial", "i4")])  # kmalloc memory
 table(
     "slab",
     [
         ("skb_free", "i4"),  # newest free sk_buff + 1
         ("skb_made", "i4"),
+        ("pair_free", "i4"),
+        ("pair_made", "i4"),
         ("shinfo_free", "i4"),
         ("shinfo_made", "i4"),
         ("object_free", "i4"),
         ("object_made", "i4"),
         ("object_serial", "i4"),
-        ("skb_limit", "i8"),  # sk_buffs that can still be had, + 1; 0: no limit
+        ("pair_rows", "i4"),  # pairs there is room for
+        ("head_rows", "i4"),  # heads there is room for
+        ("skb_limit", "i8"),  # structs that can still be had, + 1; 0: no limit
         ("object_limit", "i8"),
         # books
         ("head_allocs", "i8"),
         ("head_frees", "i8"),
         ("head_bulk_allocs", "i8"),
         ("head_bulk_frees", "i8"),
+        ("pair_allocs", "i8"),
+        ("pair_frees", "i8"),
         ("objects_made", "i8"),
         ("objects_freed", "i8"),
         ("consumed", "i8"),
@@ -94,7 +114,18 @@ table(
         ("live", "i8"),
     ],
 )
-table("softnet", [("skb_count", "i4")])  # per CPU: structs in the napi cache
+table(
+    "softnet",  # per CPU
+    [
+        ("skb_count", "i4"),  # structs in the napi cache
+        ("defer_queue", "i4"),  # CPU that keeps the packets deferred to this one: itself
+        ("defer_list", "i4"),  # newest deferred packet + 1
+        ("defer_count", "i4"),
+        ("defer_ipi_scheduled", "i4"),
+    ],
+)
+table("coalesced", [("stolen", "i4"), ("delta", "i4")])  # what skb_try_coalesce reports back
+table("skb_calls", [("kfree_skb_list", "i8"), ("pskb_pull_tail", "i8"), ("pskb_trim", "i8")])  # addresses
 table("napi_skb_cache", "i4")  # [cpu * NAPI_SKB_CACHE_SIZE + i] -> skb
 
 switch(
@@ -107,4 +138,26 @@ switch(
     "page_frag kmalloc slices",
     "heads of small receive buffers: page fragments, kmalloc (v5.11: a small head no longer pins 32 KiB), or 1 KiB "
     "slices in NAPI (v6.1)",
+)
+switch(
+    "netdev_frag_cache",
+    "irqs_off by_context",
+    "page fragments outside NAPI: a cache of their own with interrupts off, or that of NAPI except in hard interrupts "
+    "(v5.3)",
+)
+switch(
+    "skb_coalesce",
+    "any equal unless_cloned not_cloned pool_refs",
+    "when skb_try_coalesce mixes pool pages: no rule; equal recycle marks (v5.14); a cloned source counts as unmarked "
+    "(v5.18); never from a marked clone (v6.3, backported to 6.1); a marked clone gives pool references (v6.8)",
+)
+switch(
+    "skb_gro_mark",
+    "any equal",
+    "whether receive offload merges packets with different recycle marks (not from v6.2, backported to 6.1)",
+)
+switch(
+    "skb_defer",
+    "never alloc_cpu",
+    "whether a packet freed on another CPU waits for the one that allocated it (v5.19)",
 )

@@ -30,6 +30,9 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
     q.tail += 1
     q.packets += 1
     q.bytes += length
+    cleaner = k.napi[q.napi].cpu
+    if cleaner != cpu:  # it may be asleep, with nothing to wake up for until now
+        k.agenda[cleaner] = min(k.agenda[cleaner], max(done, k.cpu[cleaner].clock))
     if k.run[0].record_output and skb >= 0:
         record_output(k, skb, done)
 

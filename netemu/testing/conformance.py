@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from netemu.testing.skb_player import SkbPlayer
 from netemu.testing.vectors import Script, VectorError, scripts
 from netemu.testing.world import POOL_FIELDS, WordsError, World
 
@@ -114,7 +115,7 @@ class PagePoolPlayer:
             wrong += [(field, line.get(field), now) for field, now in contents.items() if line.get(field) != now]
 
 
-FAMILIES: dict[str, Callable[[], Player]] = {"page_pool": PagePoolPlayer}
+FAMILIES: dict[str, Callable[[], Player]] = {"page_pool": PagePoolPlayer, "skb": SkbPlayer}
 """How each family of vectors is played."""
 
 

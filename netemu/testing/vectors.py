@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,10 @@ Entry = tuple[int, dict[str, Any]]
 """An operation with its answer, and the line of the file that it stands in."""
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> BufferedIOBase:
     with path.open("rb") as file:
         magic = file.read(2)
-    opened = gzip.open(path) if magic == GZIP_MAGIC else path.open("rb")
-    return opened
+    return gzip.open(path) if magic == GZIP_MAGIC else path.open("rb")
 
 
 def _objects(path: Path) -> Iterator[Entry]:
@@ -52,8 +52,8 @@ def _objects(path: Path) -> Iterator[Entry]:
                 yield number, entry
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise VectorError(f"{path}:{number + 1}: damaged gzip data ({error}); fetch the file again") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise VectorError(f"{path}:{number}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise VectorError(f"{path}:{number}: not JSON that can be read ({error})") from None
 
 
 def scripts(path: Path) -> Iterator[tuple[Script, Iterator[Entry]]]:

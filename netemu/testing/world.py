@@ -15,7 +15,7 @@ import numpy as np
 
 from netemu.engine.faults import raise_fault
 from netemu.engine.log import messages_since
-from netemu.errors import KernelBug
+from netemu.errors import KernelBug, UsageError
 from netemu.machine import Machine, PagePool, PoolStatistics
 from netemu.mm.layout import MAX_ORDER, NONE, PAGE_ARRAY_ROWS, PG_PFMEMALLOC
 from netemu.mm.page_alloc import drop_page
@@ -93,8 +93,11 @@ NOTHING = Done()
 class World:
     """A fresh world.  ``perform`` runs one operation; the other methods read what it did."""
 
+    cpus = 1
+    skbs = 1
+
     def __init__(self) -> None:
-        self.machine = Machine(era="v6.1", nodes=SOURCE_NODES, memory_mb=NODE_MB, skbs=1)
+        self.machine = Machine(era="v6.1", cpus=self.cpus, nodes=SOURCE_NODES, memory_mb=NODE_MB, skbs=self.skbs)
         self.k = self.machine.k
         script_pages(self.k)
         self.k.cpu[CPU].serving_softirq = 1
@@ -121,6 +124,8 @@ class World:
             raise
         except IndexError:
             raise WordsError(f"{operation!r} lacks an argument") from None
+        except UsageError as error:
+            raise WordsError(str(error)) from None
 
     # -- names -----------------------------------------------------------------------------------------------------
 
@@ -133,7 +138,7 @@ class World:
 
     def page_named(self, word: str) -> int:
         """First page of the block that a script names by its number."""
-        block = _number(word)
+        block = number_in(word)
         if not 0 <= block < self.k.page_source[0].blocks:
             raise WordsError(f"there is no page {word}")
         pfn: int = self.k.source_block[block]
@@ -142,7 +147,7 @@ class World:
     def _base_page(self, word: str) -> int:
         block, _, step = word.partition("+")
         pfn = self.page_named(block)
-        inside = _number(step or "0")
+        inside = number_in(step or "0")
         if not 0 <= inside < 1 << self.k.pages[pfn].order:
             raise WordsError(f"block {block} has no base page {inside}")
         return pfn + inside
@@ -150,7 +155,7 @@ class World:
     # -- operations on pools ---------------------------------------------------------------------------------------
 
     def op_create(self, words: list[str]) -> Done:
-        slot = _number(words[1])
+        slot = number_in(words[1])
         if slot in self.numbers:
             raise WordsError(f"pool {slot} exists already")
         given = {"nid": -1, "dma_dir": 0}
@@ -158,7 +163,7 @@ class World:
             key, _, value = word.partition("=")
             if key not in _CREATE_KEYS:
                 raise WordsError(f"a pool has no parameter {key!r}")
-            given[_CREATE_KEYS[key]] = _preference(value) if key == "nid" else _number(value) & _MASK
+            given[_CREATE_KEYS[key]] = _preference(value) if key == "nid" else number_in(value) & _MASK
         if given.get("order", 0) > MAX_ORDER:
             raise WordsError(f"there are no pages of order {given['order']}; the largest is {MAX_ORDER}")
         number = page_pool_create(self.k, CPU, **given)
@@ -175,23 +180,23 @@ class World:
         return Done(int(words[1]), pfn, True, self.block(pfn))
 
     def op_alloc_frag(self, words: list[str]) -> Done:
-        pfn = page_pool_alloc_frag(self.k, CPU, self._pool(words[1]), _number(words[2]) & _MASK)
+        pfn = page_pool_alloc_frag(self.k, CPU, self._pool(words[1]), number_in(words[2]) & _MASK)
         offset = None if pfn == NONE else self.k.pools[0].frag_offset
         return Done(int(words[1]), pfn, True, self.block(pfn), offset)
 
     def op_put_full_page(self, words: list[str]) -> Done:
         pfn = self.page_named(words[2])
-        page_pool_put_page(self.k, CPU, self._pool(words[1]), pfn, EVERYTHING, _number(words[3]))
+        page_pool_put_page(self.k, CPU, self._pool(words[1]), pfn, EVERYTHING, number_in(words[3]))
         return Done(int(words[1]), pfn)
 
     def op_put_pool_page(self, words: list[str]) -> Done:
         pfn = self.page_named(words[2])
-        page_pool_put_page(self.k, CPU, self._pool(words[1]), pfn, _number(words[3]) & _MASK, _number(words[4]))
+        page_pool_put_page(self.k, CPU, self._pool(words[1]), pfn, number_in(words[3]) & _MASK, number_in(words[4]))
         return Done(int(words[1]), pfn)
 
     def op_put_defragged(self, words: list[str]) -> Done:
         pfn = self.page_named(words[2])
-        pool, length, direct = self._pool(words[1]), _number(words[3]) & _MASK, _number(words[4])
+        pool, length, direct = self._pool(words[1]), number_in(words[3]) & _MASK, number_in(words[4])
         page_pool_put_defragged_page(self.k, CPU, pool, pfn, length, direct)
         return Done(int(words[1]), pfn)
 
@@ -234,7 +239,7 @@ class World:
 
     def op_preset_counters(self, words: list[str]) -> Done:
         row = self.k.pool[self._pool(words[1])]
-        row.hold_cnt = row.release_cnt = _number(words[2]) & _MASK
+        row.hold_cnt = row.release_cnt = number_in(words[2]) & _MASK
         return Done(int(words[1]))
 
     def op_destroy(self, words: list[str]) -> Done:
@@ -251,7 +256,7 @@ class World:
 
     def op_get_page(self, words: list[str]) -> Done:
         pfn = self.page_named(words[1])
-        self.k.pages[pfn].refcount += _number(words[2]) if len(words) > 2 else 1
+        self.k.pages[pfn].refcount += number_in(words[2]) if len(words) > 2 else 1
         return Done(page=pfn)
 
     def op_put_page(self, words: list[str]) -> Done:
@@ -262,17 +267,17 @@ class World:
     def op_set_pfmemalloc(self, words: list[str]) -> Done:
         pfn = self.page_named(words[1])
         page = self.k.pages[pfn]
-        page.flags = page.flags | PG_PFMEMALLOC if _number(words[2]) else page.flags & ~PG_PFMEMALLOC
+        page.flags = page.flags | PG_PFMEMALLOC if number_in(words[2]) else page.flags & ~PG_PFMEMALLOC
         return Done(page=pfn)
 
     def op_fragment_page(self, words: list[str]) -> Done:
         pfn = self.page_named(words[1])
-        page_pool_fragment_page(self.k, CPU, pfn, _number(words[2]))
+        page_pool_fragment_page(self.k, CPU, pfn, number_in(words[2]))
         return Done(page=pfn)
 
     def op_defrag_page(self, words: list[str]) -> Done:
         pfn = self.page_named(words[1])
-        return Done(page=pfn, answers=True, ret=page_pool_defrag_page(self.k, CPU, pfn, _number(words[2])))
+        return Done(page=pfn, answers=True, ret=page_pool_defrag_page(self.k, CPU, pfn, number_in(words[2])))
 
     def op_page_state(self, words: list[str]) -> Done:
         return Done(page=self.page_named(words[1]))
@@ -284,7 +289,7 @@ class World:
         return Done(pool=self._printed(words, 1), answers=True, ret=int(ran))
 
     def op_advance(self, words: list[str]) -> Done:
-        ms = _number(words[1])
+        ms = number_in(words[1])
         if ms < 0:
             raise WordsError("time does not go backwards")
         return Done(pool=self._printed(words, 2), answers=True, ret=advance(self.k, CPU, ms))
@@ -296,7 +301,7 @@ class World:
         return int(words[at])
 
     def op_set_softirq(self, words: list[str]) -> Done:
-        self.k.cpu[CPU].serving_softirq = _number(words[1])
+        self.k.cpu[CPU].serving_softirq = number_in(words[1])
         return NOTHING
 
     def op_set_numa_mem_id(self, words: list[str]) -> Done:
@@ -306,27 +311,27 @@ class World:
     # -- the page source and the DMA layer -------------------------------------------------------------------------
 
     def op_set_memory_limit(self, words: list[str]) -> Done:
-        self.k.page_source[0].memory_limit = max(_number(words[1]), NONE) + 1
+        self.k.page_source[0].memory_limit = max(number_in(words[1]), NONE) + 1
         return NOTHING
 
     def op_set_node_limit(self, words: list[str]) -> Done:
-        self.k.page_source[0].node_limit[_node(words[1])] = max(_number(words[2]), NONE) + 1
+        self.k.page_source[0].node_limit[_node(words[1])] = max(number_in(words[2]), NONE) + 1
         return NOTHING
 
     def op_set_bulk_cap(self, words: list[str]) -> Done:
-        self.k.page_source[0].bulk_cap = max(_number(words[1]), NONE) + 1
+        self.k.page_source[0].bulk_cap = max(number_in(words[1]), NONE) + 1
         return NOTHING
 
     def op_set_alloc_pfmemalloc(self, words: list[str]) -> Done:
-        set_emergency(self.k, _number(words[1]) != 0)
+        set_emergency(self.k, number_in(words[1]) != 0)
         return NOTHING
 
     def op_set_dma_fail(self, words: list[str]) -> Done:
-        self.k.dma[0].fail_after = max(_number(words[1]), NONE) + 1
+        self.k.dma[0].fail_after = max(number_in(words[1]), NONE) + 1
         return NOTHING
 
     def op_set_dma_align(self, words: list[str]) -> Done:
-        self.k.dma[0].align = _number(words[1])
+        self.k.dma[0].align = number_in(words[1])
         return NOTHING
 
     # -- what there is to see --------------------------------------------------------------------------------------
@@ -458,7 +463,7 @@ POOL_FIELDS = (
 )
 
 
-def _number(word: str) -> int:
+def number_in(word: str) -> int:
     try:
         value = int(word)
     except ValueError:
@@ -469,11 +474,11 @@ def _number(word: str) -> int:
 
 
 def _preference(word: str) -> int:
-    return NONE if _number(word) < 0 else _node(word)
+    return NONE if number_in(word) < 0 else _node(word)
 
 
 def _node(word: str) -> int:
-    node = _number(word)
+    node = number_in(word)
     if not 0 <= node < SOURCE_NODES:
         raise WordsError(f"there is no node {word}; nodes are 0 to {SOURCE_NODES - 1}")
     return node

@@ -102,7 +102,7 @@ def _blocks_left_by_a_drain_and_those_moved_under_the_lock(setting: Setting) -> 
     machine.k.cost[PCP_PAGE] = 1
     Page(machine, 8).put()
     singles, pairs, *_ = cpu_lists(machine)
-    return len(singles), len(pairs), machine.k.zone[0].hold
+    return len(singles), len(pairs), machine.k.lock[0].hold
 
 
 @shows("pcp_empty", fails=1, buddy=2)

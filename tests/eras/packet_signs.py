@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from netemu import Machine, SkBuff
 from netemu.drivers.mlx5.layout import PAGE_BIAS
-from netemu.mm.layout import NONE
+from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, NONE
 from netemu.mm.page_alloc import compound_head
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
+from netemu.net.skb_coalesce import gro_start, skb_gro_receive, skb_try_coalesce
+from netemu.net.skb_release import skb_attempt_defer_free
 from tests.drivers.stepping import Stepper
 from tests.eras.signs import Setting, shows
 
@@ -28,18 +31,19 @@ def stepper(setting: Setting, driver: str, **options: Any) -> Stepper:
     return Stepper(driver, setting.era, switches=setting.switches, **options)
 
 
-@shows("skb_napi_cache", free_only=(64, 1), reuse=(32, 0))
-def _structs_freed_in_bulk_and_taken_from_the_slab(setting: Setting) -> tuple[int, int]:
+@shows("skb_napi_cache", free_only=(0, 1), reuse=(32, 0))
+def _structs_kept_and_taken_from_the_slab(setting: Setting) -> tuple[int, int]:
     """64 packets are freed in NAPI, and one is built there."""
     machine = setting.machine()
     slab = machine.k.slab[0]
     for skb in [machine.alloc_skb(100) for _ in range(64)]:
         machine.napi_consume_skb(skb)
+    kept = machine.k.softnet[0].skb_count
     taken = slab.head_allocs
     page = machine.alloc_pages()
     assert page is not None
     machine.napi_build_skb(page)
-    return slab.head_bulk_frees, slab.head_allocs - taken
+    return kept, slab.head_allocs - taken
 
 
 @shows("skb_small_head", page_frag="piece of 32 KiB", kmalloc="object", slices="piece of a page")
@@ -50,6 +54,14 @@ def _head_of_a_small_receive_buffer(setting: Setting) -> str:
         return "object"
     order = machine.k.pages[compound_head.interpreted()(machine.k, page)].order
     return {0: "piece of a page", 3: "piece of 32 KiB"}[order]
+
+
+@shows("netdev_frag_cache", {"skb_small_head": "page_frag"}, irqs_off=(True, False), by_context=(False, True))
+def _which_fragment_cache_serves_process_context(setting: Setting) -> tuple[bool, bool]:
+    machine = setting.machine()
+    machine.netdev_alloc_skb(1000)
+    caches = machine.k.page_frag_cache
+    return caches[NETDEV_FRAGS].page != 0, caches[NAPI_FRAGS].page != 0
 
 
 @shows("mlx5_rx_cache", POOL_OF_V6_1, fifo256=(True, False, 2, False, False), none=(False, True, 1, True, True))
@@ -81,7 +93,7 @@ def _pool_of_a_closed_queue(setting: Setting) -> str:
     return "waits for ever" if nic.pool.alive else "gone"
 
 
-@shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 16))
+@shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 1))
 def _structs_taken_for_a_received_frame(setting: Setting) -> tuple[int, int]:
     nic = stepper(setting, "mlx5", options={"rq": "legacy"})
     nic.receive(60)
@@ -114,3 +126,51 @@ def _pages_let_go_and_recycled_after_a_packet(setting: Setting) -> tuple[int, in
     seen = nic.pool.release_cnt, nic.pool.recycle_ring
     assert nic.leaks() == []
     return seen
+
+
+def fragment_only(machine: Machine, *, marked: bool) -> SkBuff:
+    """A packet whose bytes all lie on one pool page, marked for recycling or not."""
+    page = machine.page_pool(ring_size=16).alloc_pages()
+    skb = machine.alloc_skb(64).add_rx_frag(page, size=4000, truesize=4096)
+    machine.k.skb[skb.number].pp_recycle = marked
+    return skb
+
+
+@shows(
+    "skb_coalesce",
+    any=(1, 1, 1, 2),
+    equal=(0, 1, 0, 2),
+    unless_cloned=(0, 0, 1, 1),
+    not_cloned=(0, 0, 0, 1),
+    pool_refs=(0, 1, 0, 1),
+)
+def _which_marks_mix_and_who_holds_a_shared_page(setting: Setting) -> tuple[int, int, int, int]:
+    """A marked packet into an unmarked one; a cloned one into a marked and an unmarked one; references after that."""
+    answers = []
+    for to_marked, cloned in ((False, False), (True, True), (False, True)):
+        machine = setting.machine()
+        target, source = fragment_only(machine, marked=to_marked), fragment_only(machine, marked=True)
+        if cloned:
+            source.clone()
+        answers.append(skb_try_coalesce(machine.k, 0, target.number, source.number))
+        if to_marked:
+            page = machine.k.shinfo[machine.k.skb[source.number].shinfo].frag_page[0]
+            references = machine.k.pages[page].refcount
+    return answers[0], answers[1], answers[2], references
+
+
+@shows("skb_gro_mark", any=True, equal=False)
+def _a_marked_packet_joins_an_unmarked_one_in_receive_offload(setting: Setting) -> bool:
+    machine = setting.machine()
+    held, arriving = fragment_only(machine, marked=False), fragment_only(machine, marked=True)
+    gro_start(machine.k, 0, held.number)
+    return bool(skb_gro_receive(machine.k, 0, held.number, arriving.number, 0) == 0)
+
+
+@shows("skb_defer", never=0, alloc_cpu=1)
+def _packets_alive_after_a_free_on_another_cpu(setting: Setting) -> int:
+    machine = setting.machine(cpus=2)
+    skb = machine.alloc_skb(100, cpu=1)
+    skb_attempt_defer_free(machine.k, 0, skb.number)
+    alive: int = machine.k.slab[0].live
+    return alive

@@ -34,6 +34,10 @@ pool_dma_sync         no, v5.10 yes
 pool_dma_dir_check    always, v5.10 when_mapping
 skb_napi_cache        free_only, v5.15 reuse
 skb_small_head        page_frag, v5.15 kmalloc, v6.1 slices
+netdev_frag_cache     irqs_off, v5.4 by_context
+skb_coalesce          any, v5.15 equal, v6.1 not_cloned, v6.12 pool_refs
+skb_gro_mark          any, v6.1 equal
+skb_defer             never, v6.1 alloc_cpu
 mlx5_rx_cache         fifo256, v6.6 none
 mlx5_page_drop        put_page, v5.4 release_page
 mlx5_skb_build        build_skb, v6.6 napi_build_skb

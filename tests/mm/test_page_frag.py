@@ -181,7 +181,7 @@ def test_a_fragment_that_is_freed_twice_is_reported() -> None:
     assert caught.value.where == ("page_frag_free",)
 
 
-# -- the change of v5.0: order-0 pages by way of the per-CPU lists -----------------------------------------------------
+# -- the change of v5.0: order-0 pages by way of the per-CPU lists ---------------------------------------------------
 
 
 @pytest.mark.parametrize(

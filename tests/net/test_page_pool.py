@@ -90,7 +90,7 @@ def test_the_life_of_a_pool_in_v61() -> None:
     assert_books_balance(machine)
 
 
-# -- quirks of v5.0 and before -----------------------------------------------------------------------------------------
+# -- quirks of v5.0 and before ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("era", ["v4.19", "v5.0"])
@@ -153,7 +153,7 @@ def test_an_old_pool_is_gone_at_once_whatever_it_handed_out() -> None:
     assert page.refcount == 1
 
 
-# -- getting pages -----------------------------------------------------------------------------------------------------
+# -- getting pages ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("era", "taken"), [("v5.4", 1), ("v5.10", 1), ("v5.15", 64), ("v6.12", 64)])
@@ -236,7 +236,7 @@ def test_only_v515_ignores_the_node_that_the_pool_prefers(era: str, node: int) -
     assert machine.k.pages[page.pfn].nid == node
 
 
-# -- giving pages back -------------------------------------------------------------------------------------------------
+# -- giving pages back -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_returning_many_pages_takes_the_producer_lock_once_and_counts_a_full_rin
     assert hold_and_release(pool)[1] == 1 + 13
 
 
-# -- DMA ---------------------------------------------------------------------------------------------------------------
+# -- DMA -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_page_is_mapped_once_for_as_long_as_the_pool_has_it() -> None:
@@ -367,7 +367,7 @@ def test_pages_that_cannot_be_mapped_go_back_to_the_allocator(succeed: int, kept
     assert machine.k.zone[0].allocated - machine.k.zone[0].freed == kept
 
 
-# -- fragments ---------------------------------------------------------------------------------------------------------
+# -- fragments -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("puts", "reused"), [(4, True), (3, False)])
@@ -414,7 +414,7 @@ def test_a_fragment_that_is_returned_too_often_is_told_to_the_log() -> None:
     assert machine.messages() == [f"pp_frag_count of page {page.pfn} fell to -1"]
 
 
-# -- creation and the end ----------------------------------------------------------------------------------------------
+# -- creation and the end --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

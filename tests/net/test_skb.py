@@ -1,415 +1,260 @@
-"""sk_buff: what a buffer weighs, who shares it, and where struct, head and fragments go when it is freed."""
-
-from __future__ import annotations
+"""Packets: what the recorded answers leave open, and what changed from release to release."""
 
 import pytest
 
-from netemu import KernelBug, Machine, Page, SkBuff
-from netemu.engine.faults import call_path
-from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, PG_PFMEMALLOC
-from netemu.mm.page_frag import page_frag_cache_drain
-from netemu.net.skb_layout import NAPI_SKB_CACHE_SIZE, SKB_IN_NAPI_CACHE, SKB_IN_SLAB, SKB_LIVE
-from netemu.net.skbuff import __kfree_skb_flush, napi_consume_skb, skb_add_rx_frag, skb_frag_ref
-from tests.mm.memory import assert_books_balance, holds
-from tests.net.pools import counters, pool_machine, ringed
+import netemu
+from netemu.machine import Machine, Page, SkBuff
+from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, NONE
+from netemu.net import skbuff
+from netemu.net.skb_layout import GRO_MAX_SIZE, MAX_SKB_FRAGS
+from netemu.net.skb_slab import kmalloc_size
+from netemu.profiles.eras import era_switches
+
+CPU = 0
 
 
-def a_page(machine: Machine, cpu: int = 0) -> Page:
-    page = machine.alloc_pages(cpu=cpu)
+def machine(cpus: int = 1, **switches: str) -> Machine:
+    made = Machine(cpus=cpus, memory_mb=16, skbs=512, switches=switches)
+    skbuff.connect_skb_calls(made.k, cutting=True)
+    return made
+
+
+def page_of(m: Machine) -> Page:
+    page = m.alloc_pages()
     assert page is not None
     return page
 
 
-def built(machine: Machine, cpu: int = 0) -> SkBuff:
-    return machine.build_skb(a_page(machine, cpu), cpu=cpu)
+def linear(m: Machine, length: int) -> SkBuff:
+    """A packet of ``length`` linear bytes on a page of its own."""
+    return m.build_skb(page_of(m)).put(length)
 
 
-def struct_cache(machine: Machine, cpu: int = 0) -> list[int]:
-    """Structs in the CPU's napi cache; the next to be handed out is last."""
-    count = machine.k.softnet[cpu].skb_count
-    base = cpu * NAPI_SKB_CACHE_SIZE
-    return [int(skb) for skb in machine.k.arrays["napi_skb_cache"][base : base + count]]
+def fragmented(m: Machine, *sizes: int) -> SkBuff:
+    """A packet of fragments only."""
+    skb = m.alloc_skb(0)
+    for size in sizes:
+        skb.add_rx_frag(page_of(m), size=size, truesize=4096)
+    return skb
 
 
-# -- weight ----------------------------------------------------------------------------------------------------------
+def with_list(m: Machine, *packets: SkBuff) -> SkBuff:
+    """An empty packet with others on its fragment list."""
+    skb = m.alloc_skb(0)
+    for packet in packets:
+        skbuff.skb_append_list(m.k, CPU, skb.number, packet.number)
+    return skb
 
 
-@pytest.mark.parametrize(("frag_size", "truesize"), [(4096, 4352), (1920, 2176), (448, 704)])
-def test_a_built_skb_weighs_its_buffer_and_its_struct(frag_size: int, truesize: int) -> None:
-    machine = pool_machine()
-    skb = machine.build_skb(a_page(machine), frag_size=frag_size)
-    assert skb.truesize == truesize
-    assert machine.k.skb[skb.number].end == frag_size - 320
-
-
-@pytest.mark.parametrize(("size", "object_size"), [(1000, 2048), (1, 512), (128, 512), (192, 512), (7872, 8192)])
-def test_an_allocated_skb_weighs_the_object_that_its_head_is(size: int, object_size: int) -> None:
-    skb = pool_machine().alloc_skb(size)
-    assert skb.truesize == object_size + 256
+def frag_sizes(skb: SkBuff) -> list[int]:
+    info = skb.machine.k.shinfo[skb.machine.k.skb[skb.number].shinfo]
+    return list(info.frag_size[: info.nr_frags])
 
 
 @pytest.mark.parametrize(
-    ("era", "length", "where", "truesize"),
+    ("asked", "got"),
     [
-        ("v5.10", 100, "fragment", 192 + 320 + 256),
-        ("v5.15", 100, "object", 512 + 256),
-        ("v6.1", 100, "slice", 1024 + 256),
-        ("v6.1", 640, "slice", 1024 + 256),
-        ("v6.1", 641, "fragment", 768 + 320 + 256),
-        ("v6.1", 1536, "fragment", 1600 + 320 + 256),
-        ("v6.1", 3712, "fragment", 3776 + 320 + 256),
-        ("v6.1", 3713, "object", 8192 + 256),
+        (1, 8),
+        (64, 64),
+        (65, 96),
+        (97, 128),
+        (129, 192),
+        (192, 192),
+        (193, 256),
+        (8192, 8192),
+        (8193, 16384),
+        (20000, 32768),
     ],
 )
-def test_where_the_head_of_a_napi_buffer_comes_from(era: str, length: int, where: str, truesize: int) -> None:
-    machine = pool_machine(era)
-    skb = machine.napi_alloc_skb(length)
-    row = machine.k.skb[skb.number]
-    assert bool(row.head_frag) == (where != "object")
-    assert machine.k.page_frag_cache[2].page == (where == "slice")
-    assert skb.truesize == truesize
-    assert (row.data, row.tail) == (64, 64)
+def test_small_objects_come_in_the_sizes_of_the_slabs(asked: int, got: int) -> None:
+    assert kmalloc_size.interpreted()(asked) == got
 
 
-@pytest.mark.parametrize(("era", "length", "head_frag"), [("v5.10", 100, 1), ("v5.15", 100, 0), ("v6.1", 1500, 1)])
-def test_where_the_head_of_a_netdev_buffer_comes_from(era: str, length: int, head_frag: int) -> None:
-    machine = pool_machine(era)
-    skb = machine.netdev_alloc_skb(length)
-    assert machine.k.skb[skb.number].head_frag == head_frag
-    assert machine.k.skb[skb.number].data == 64
+@pytest.mark.parametrize(("left", "taken"), [(15, 0), (16, 16)])
+def test_a_bulk_request_takes_all_or_nothing(left: int, taken: int) -> None:
+    m = machine()
+    m.k.slab[0].skb_limit = left + 1
+    page = page_of(m)
+    assert (skbuff.napi_build_skb(m.k, CPU, page.pfn, 0, 4096) != NONE) == (taken > 0)
+    assert m.k.slab[0].skb_made == taken
 
 
-def test_a_fragment_adds_its_bytes_to_the_length_and_its_share_of_memory_to_the_weight() -> None:
-    machine = pool_machine()
-    skb = built(machine).reserve(64).put(100).add_rx_frag(a_page(machine), offset=256, size=1400, truesize=2048)
-    row = machine.k.skb[skb.number]
-    assert (skb.len, row.data_len, skb.truesize) == (1500, 1400, 4352 + 2048)
-    info = machine.k.shinfo[row.shinfo]
-    assert (info.nr_frags, info.frag_offset[0], info.frag_size[0]) == (1, 256, 1400)
+def test_stolen_heads_leave_nothing_behind() -> None:
+    m = machine()
+    for _ in range(40):
+        target, source = linear(m, 3000), linear(m, 1000)
+        assert skbuff.skb_try_coalesce(m.k, CPU, target.number, source.number) == 1
+        assert m.k.coalesced[0].stolen == 1
+        skbuff.kfree_skb_partial(m.k, CPU, source.number, 1)
+        m.kfree_skb(target)
+    assert m.k.slab[0].shinfo_made == 2
+    assert m.k.slab[0].live == 0
+    assert m.k.arrays["pages"]["refcount"].max() == 0
 
 
-@pytest.mark.parametrize("part", ["head", "fragment"])
-def test_emergency_memory_marks_the_packet(part: str) -> None:
-    machine = pool_machine()
-    ordinary, emergency = a_page(machine), a_page(machine)
-    machine.k.pages[emergency.pfn].flags |= PG_PFMEMALLOC
-    head, fragment = (emergency, ordinary) if part == "head" else (ordinary, emergency)
-    skb = machine.build_skb(head)
-    assert machine.k.skb[skb.number].pfmemalloc == (part == "head")
-    skb.add_rx_frag(fragment, size=10, truesize=4096)
-    assert machine.k.skb[skb.number].pfmemalloc == 1
+@pytest.mark.parametrize(("size", "left"), [(192, 0), (193, 193)])
+def test_trimming_condenses_what_fits_behind_the_linear_data(size: int, left: int) -> None:
+    m = machine()
+    skb = fragmented(m, size, 100)
+    assert skbuff.pskb_trim(m.k, CPU, skb.number, size) == 0
+    assert m.k.skb[skb.number].data_len == left
 
 
-# -- sharing ---------------------------------------------------------------------------------------------------------
+def test_a_cut_at_the_end_of_a_fragment_keeps_no_empty_one() -> None:
+    m = machine()
+    skb = fragmented(m, 1000, 1000, 1000)
+    assert skbuff.pskb_trim(m.k, CPU, skb.number, 2000) == 0
+    assert frag_sizes(skb) == [1000, 1000]
 
 
-def test_clones_share_the_data_until_the_last_is_gone() -> None:
-    machine = pool_machine()
-    page = a_page(machine)
-    skb = machine.build_skb(page).put(60)
-    first, second = skb.clone(), skb.clone()
-    assert skb.dataref == first.dataref == 3
-    assert [machine.k.skb[s.number].cloned for s in (skb, first, second)] == [1, 1, 1]
-    assert (first.len, first.truesize, first.users) == (60, 4352, 1)
-    machine.consume_skb(skb)
-    machine.kfree_skb(second)
-    assert (page.refcount, first.dataref) == (1, 1)
-    machine.consume_skb(first)
-    assert page.refcount == 0
-    assert_books_balance(machine)
+def test_a_cut_inside_lists_of_lists_is_exact_to_the_byte() -> None:
+    m = machine()
+    inner = with_list(m, linear(m, 1500), linear(m, 1500))
+    skb = with_list(m, linear(m, 1500), inner)
+    assert skbuff.pskb_trim(m.k, CPU, skb.number, 4499) == 0
+    assert (skb.len, inner.len) == (4499, 2999)
+    m.kfree_skb(skb)
+    assert m.k.slab[0].live == 0
+    assert m.k.slab[0].dropped == 5
+    m.check()
 
 
-def test_a_clone_that_references_only_the_payload_gives_up_both_halves() -> None:
-    machine = pool_machine()
-    page = a_page(machine)
-    skb = machine.build_skb(page)
-    machine.k.skb[skb.number].nohdr = 1
-    machine.k.shinfo[machine.k.skb[skb.number].shinfo].dataref = 1 + (1 << 16)
-    clone = skb.clone()
-    assert machine.k.skb[clone.number].nohdr == 0
-    assert clone.dataref == 2 + (1 << 16)
-    machine.consume_skb(skb)
-    assert clone.dataref == 1
-    machine.consume_skb(clone)
-    assert page.refcount == 0
+def test_bytes_are_pulled_out_of_lists_of_lists() -> None:
+    m = machine()
+    inner = with_list(m, fragmented(m, 700), linear(m, 1500))
+    skb = with_list(m, inner)
+    assert skbuff.pskb_pull_tail(m.k, CPU, skb.number, 1000) == 1
+    assert (skb.len, inner.len, m.k.skb[skb.number].data_len) == (2200, 1200, 1200)
+    m.kfree_skb(skb)
+    assert m.k.slab[0].live == 0
+    m.check()
 
 
-def test_every_user_has_to_let_go() -> None:
-    machine = pool_machine()
-    skb = built(machine).get()
-    machine.consume_skb(skb)
-    assert skb.users == 1
-    assert machine.k.skb[skb.number].state == SKB_LIVE
-    machine.consume_skb(skb)
-    assert machine.k.skb[skb.number].state == SKB_IN_SLAB
-    assert machine.k.slab[0].consumed == 1
+def test_cutting_a_list_says_so_when_it_was_not_prepared() -> None:
+    m = Machine(memory_mb=16, skbs=64)
+    skb = with_list(m, with_list(m, linear(m, 1500)))
+    assert skbuff.pskb_trim(m.k, CPU, skb.number, 1000) == -12
+    with pytest.raises(netemu.KernelBug, match="connect_skb_calls"):
+        m.check()
 
 
-def test_dropped_and_delivered_packets_are_counted_apart() -> None:
-    machine = pool_machine()
-    machine.kfree_skb(built(machine))
-    machine.consume_skb(built(machine))
-    machine.napi_consume_skb(built(machine))
-    slab = machine.k.slab[0]
-    assert (slab.dropped, slab.consumed, slab.live) == (1, 2, 0)
+@pytest.mark.parametrize(("length", "answer"), [(GRO_MAX_SIZE - 1, 0), (GRO_MAX_SIZE, -7)])
+def test_a_merged_packet_stays_below_the_largest(length: int, answer: int) -> None:
+    m = machine()
+    first = fragmented(m, length - 1000)
+    second = fragmented(m, 1000)
+    for skb in (first, second):
+        skbuff.gro_start(m.k, CPU, skb.number)
+    assert skbuff.skb_gro_receive(m.k, CPU, first.number, second.number, 0) == answer
 
 
-# -- release of the memory -------------------------------------------------------------------------------------------
+def test_header_bytes_are_not_merged() -> None:
+    m = machine()
+    first, second = linear(m, 1000), linear(m, 1000)
+    for skb in (first, second):
+        skbuff.gro_start(m.k, CPU, skb.number)
+    assert skbuff.skb_gro_receive(m.k, CPU, first.number, second.number, 54) == 0
+    info = m.k.shinfo[m.k.skb[first.number].shinfo]
+    assert (first.len, info.frag_offset[0], info.frag_size[0]) == (1946, 54, 946)
 
 
-def test_fragments_and_head_are_freed_each_the_way_it_was_taken() -> None:
-    machine = pool_machine()
-    pool = machine.page_pool(ring_size=64)
-    head, mine, other = pool.alloc_pages(), pool.alloc_pages(), a_page(machine)
-    skb = machine.build_skb(head).mark_for_recycle()
-    skb.add_rx_frag(mine, size=100, truesize=4096).add_rx_frag(other, size=100, truesize=4096)
-    machine.napi_consume_skb(skb)
-    assert ringed(pool) == [mine.pfn, head.pfn]
-    assert counters(pool)["recycle_ring"] == 2
-    assert other.refcount == 0
+def test_a_full_packet_takes_others_on_its_list() -> None:
+    m = machine()
+    first = fragmented(m, *[100] * MAX_SKB_FRAGS)
+    second = linear(m, 1000)
+    for skb in (first, second):
+        skbuff.gro_start(m.k, CPU, skb.number)
+    assert skbuff.skb_gro_receive(m.k, CPU, first.number, second.number, 0) == 0
+    assert m.k.shinfo[m.k.skb[first.number].shinfo].frag_list == second.number + 1
+    assert skbuff.napi_skb_finish(m.k, CPU, second.number) == 0
 
 
-@pytest.mark.parametrize(("era", "to_pool"), [("v5.10", False), ("v5.15", True), ("v6.12", True)])
-def test_skbs_return_pages_to_their_pool_from_v514_if_they_are_marked(era: str, to_pool: bool) -> None:
-    machine = pool_machine(era)
-    pool = machine.page_pool(ring_size=64)
-    page = pool.alloc_pages()
-    if not to_pool:
-        pool.release_page(page)
-    machine.consume_skb(machine.build_skb(page).mark_for_recycle())
-    assert page.refcount == to_pool
-    assert counters(pool).get("recycle_ring", 0) + counters(pool).get("recycle_cached", 0) == to_pool
+# -- eras ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("era", "cpu", "cached"), [("v6.1", 0, False), ("v6.6", 0, True), ("v6.6", 1, False)])
-def test_in_the_pools_own_napi_pages_of_an_skb_go_to_the_cache_from_v64(era: str, cpu: int, cached: bool) -> None:
-    machine = pool_machine(era, cpus=2)
-    pool = machine.page_pool(cpu=0)
-    skb = machine.build_skb(pool.alloc_pages()).mark_for_recycle()
-    machine.napi_consume_skb(skb, cpu=cpu)
-    assert counters(pool).get("recycle_cached", 0) == cached
+def coalesces(rule: str, *, to_marked: bool, marked: bool, cloned: bool) -> int:
+    """Does a packet of fragments, cloned or not, go into another?"""
+    m = machine(skb_coalesce=rule)
+    to = fragmented(m, 100)
+    source = fragmented(m, 200)
+    if to_marked:
+        to.mark_for_recycle()
+    if marked:
+        source.mark_for_recycle()
+    if cloned:
+        source.clone()
+    answer: int = skbuff.skb_try_coalesce(m.k, CPU, to.number, source.number)
+    return answer
 
 
-def test_a_pool_page_that_a_clone_still_reads_is_recycled_by_the_last() -> None:
-    machine = pool_machine()
-    pool = machine.page_pool()
-    skb = machine.build_skb(pool.alloc_pages()).mark_for_recycle()
-    clone = skb.clone()
-    machine.consume_skb(skb)
-    assert ringed(pool) == []
-    machine.consume_skb(clone)
-    assert counters(pool)["recycle_ring"] == 1
-
-
-def test_a_fragment_that_somebody_else_references_leaves_the_pool() -> None:
-    machine = pool_machine()
-    pool = machine.page_pool()
-    head, fragment = pool.alloc_pages(), pool.alloc_pages()
-    skb = machine.build_skb(head).mark_for_recycle().add_rx_frag(fragment, size=100, truesize=4096)
-    skb_frag_ref(machine.k, 0, skb.number, 0)
-    machine.consume_skb(skb)
-    assert fragment.refcount == 1
-    assert counters(pool)["recycle_released_refcnt"] == 1
-    fragment.put()
-    pool.destroy()
-    assert_books_balance(machine)
-
-
-def test_heads_cut_from_one_page_free_it_together() -> None:
-    machine = pool_machine()
-    skbs = [machine.napi_alloc_skb(1000) for _ in range(20)]
-    for skb in skbs:
-        machine.napi_consume_skb(skb)
-    page_frag_cache_drain(machine.k, 0, NAPI_FRAGS)
-    assert machine.k.zone[0].allocated == machine.k.zone[0].freed == 8
-    assert_books_balance(machine)
+MIXTURES = [
+    {"to_marked": True, "marked": False, "cloned": False},
+    {"to_marked": False, "marked": True, "cloned": True},
+    {"to_marked": True, "marked": True, "cloned": True},
+]
 
 
 @pytest.mark.parametrize(
-    ("era", "switches", "free_holds"), [("v4.19", {}, 630), ("v4.19", {"page_frag_free": "pcp"}, 5), ("v5.0", {}, 5)]
+    ("era", "answers"),
+    [
+        ("v5.10", [1, 1, 1]),
+        ("v5.15", [0, 0, 1]),
+        ("v6.1", [0, 0, 0]),
+        ("v6.6", [0, 0, 0]),
+        ("v6.12", [0, 0, 1]),
+    ],
 )
-def test_completions_on_another_cpu_cost_a_hold_each_or_one_per_batch(
-    era: str, switches: dict[str, str], free_holds: int
+def test_the_rule_about_recycle_marks_is_that_of_the_era(era: str, answers: list[int]) -> None:
+    rule = era_switches(era)["skb_coalesce"]
+    assert [coalesces(rule, **mixture) for mixture in MIXTURES] == answers
+
+
+def test_a_cloned_source_counted_as_unmarked_for_a_while() -> None:
+    assert [coalesces("unless_cloned", **mixture) for mixture in MIXTURES] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("rule", "references", "shares"), [("equal", 2, 1), ("pool_refs", 1, 2)])
+def test_fragments_of_a_marked_clone_are_shared_as_pages_or_as_pieces_of_the_pool(
+    rule: str, references: int, shares: int
 ) -> None:
-    machine = pool_machine(era, cpus=2, **switches)
-    skbs = [built(machine, cpu=0) for _ in range(630)]
-    for skb in skbs:
-        machine.napi_consume_skb(skb, cpu=1)
-    assert holds(machine) == (10, free_holds)
-    assert_books_balance(machine)
+    m = machine(skb_coalesce=rule, pool_frag="ref_count")
+    page = m.page_pool().alloc_pages()
+    to, source = fragmented(m, 100).mark_for_recycle(), m.alloc_skb(0).mark_for_recycle()
+    source.add_rx_frag(page, size=200, truesize=4096)
+    source.clone()
+    assert skbuff.skb_try_coalesce(m.k, CPU, to.number, source.number) == 1
+    assert (page.refcount, m.k.pages[page.pfn].frag_count) == (references, shares)
 
 
-@pytest.mark.parametrize(("how", "last"), [("buddy", "free_one_page"), ("pcp", "free_unref_page")])
-def test_the_call_tree_shows_the_way_a_head_went(how: str, last: str) -> None:
-    machine = pool_machine("v4.19", page_frag_free=how)
-    machine.napi_consume_skb(built(machine))
-    paths = {call_path(machine.k, node) for node in range(1, machine.k.tree[0].nodes + 1)}
-    way = ("napi_consume_skb", "skb_release_data", "skb_free_head", "skb_free_frag", "page_frag_free")
-    ends = {"free_one_page": (*way, "__free_pages_ok", "free_one_page"), "free_unref_page": (*way, "free_unref_page")}
-    assert {name for name, path in ends.items() if path in paths} == {last}
+@pytest.mark.parametrize(("era", "answer"), [("v5.15", 0), ("v6.1", -109)])
+def test_receive_offload_mixes_recycle_marks_to_v6_1(era: str, answer: int) -> None:
+    m = machine(skb_gro_mark=era_switches(era)["skb_gro_mark"])
+    first, second = linear(m, 100), linear(m, 100).mark_for_recycle()
+    for skb in (first, second):
+        skbuff.gro_start(m.k, CPU, skb.number)
+    assert skbuff.skb_gro_receive(m.k, CPU, first.number, second.number, 0) == answer
 
 
-# -- structs ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("era", "waiting"), [("v5.15", 0), ("v6.1", 1)])
+def test_a_packet_of_another_cpu_waits_for_it_from_v5_19(era: str, waiting: int) -> None:
+    m = machine(cpus=2, skb_defer=era_switches(era)["skb_defer"])
+    skb = m.alloc_skb(100, cpu=1)
+    skbuff.skb_attempt_defer_free(m.k, 0, skb.number)
+    assert (m.k.softnet[1].defer_count, m.k.slab[0].live) == (waiting, waiting)
+    with m.softirq(1):
+        skbuff.skb_defer_free_flush(m.k, 1)
+    assert (m.k.softnet[1].defer_count, m.k.slab[0].live) == (0, 0)
 
 
-def test_to_v511_sixty_four_freed_structs_go_back_at_once() -> None:
-    machine = pool_machine("v4.19")
-    skbs = [built(machine) for _ in range(64)]
-    for skb in skbs[:63]:
-        machine.napi_consume_skb(skb)
-    assert struct_cache(machine) == [skb.number for skb in skbs[:63]]
-    assert machine.k.slab[0].head_bulk_frees == 0
-    machine.napi_consume_skb(skbs[63])
-    assert struct_cache(machine) == []
-    assert machine.k.slab[0].head_bulk_frees == 64
+@pytest.mark.parametrize(("era", "cache"), [("v5.0", NETDEV_FRAGS), ("v5.4", NAPI_FRAGS)])
+def test_fragments_outside_napi_come_from_its_cache_from_v5_3(era: str, cache: int) -> None:
+    m = machine(netdev_frag_cache=era_switches(era)["netdev_frag_cache"])
+    assert skbuff.netdev_alloc_frag(m.k, CPU, 100) != NONE
+    assert [row for row in (NETDEV_FRAGS, NAPI_FRAGS) if m.k.page_frag_cache[row].page] == [cache]
 
 
-def test_to_v511_the_rest_is_flushed_at_the_end_of_the_softirq() -> None:
-    machine = pool_machine("v4.19")
-    skbs = [built(machine) for _ in range(5)]
-    for skb in skbs:
-        machine.napi_consume_skb(skb)
-    __kfree_skb_flush.interpreted()(machine.k, 0)
-    __kfree_skb_flush.interpreted()(machine.k, 0)
-    assert struct_cache(machine) == []
-    assert machine.k.slab[0].head_bulk_frees == 5
-    assert {machine.k.skb[skb.number].state for skb in skbs} == {SKB_IN_SLAB}
-
-
-def test_before_v512_building_takes_no_struct_from_the_cache() -> None:
-    machine = pool_machine("v5.10")
-    freed = built(machine)
-    machine.napi_consume_skb(freed)
-    skb = machine.napi_build_skb(a_page(machine))
-    assert skb.number != freed.number
-    assert struct_cache(machine) == [freed.number]
-
-
-def test_from_v512_an_empty_cache_takes_sixteen_structs_and_hands_out_the_last() -> None:
-    machine = pool_machine("v6.1")
-    first = machine.napi_build_skb(a_page(machine))
-    assert first.number == 15
-    assert struct_cache(machine) == list(range(15))
-    assert machine.k.slab[0].head_bulk_allocs == 16
-    assert {machine.k.skb[skb].state for skb in struct_cache(machine)} == {SKB_IN_NAPI_CACHE}
-    machine.napi_consume_skb(first)
-    assert machine.napi_build_skb(a_page(machine)).number == first.number
-
-
-def test_from_v512_a_full_cache_keeps_the_lower_half() -> None:
-    machine = pool_machine("v6.1")
-    skbs = [built(machine) for _ in range(64)]
-    for skb in skbs:
-        machine.napi_consume_skb(skb)
-    assert struct_cache(machine) == [skb.number for skb in skbs[:32]]
-    assert machine.k.slab[0].head_bulk_frees == 32
-    assert built(machine).number == skbs[32].number
-
-
-def test_struct_caches_belong_to_their_cpu() -> None:
-    machine = pool_machine("v6.1", cpus=2)
-    machine.napi_consume_skb(built(machine), cpu=1)
-    assert (struct_cache(machine, 0), struct_cache(machine, 1)) == ([], [0])
-
-
-def test_with_budget_zero_the_struct_goes_to_the_slab_in_any_context() -> None:
-    machine = pool_machine("v6.1")
-    skb = built(machine)
-    napi_consume_skb(machine.k, 0, skb.number, 0)
-    machine.check()
-    assert struct_cache(machine) == []
-    assert machine.k.slab[0].head_frees == 1
-
-
-def test_without_structs_the_caller_keeps_the_page() -> None:
-    machine = pool_machine("v6.1")
-    machine.k.slab[0].skb_limit = 1
-    page = a_page(machine)
-    for build in (machine.build_skb, machine.napi_build_skb):
-        with pytest.raises(MemoryError):
-            build(page)
-    assert page.refcount == 1
-
-
-def test_without_structs_an_allocated_buffer_is_given_back() -> None:
-    machine = pool_machine("v6.1")
-    machine.k.slab[0].skb_limit = 1
-    for allocate in (machine.napi_alloc_skb, machine.netdev_alloc_skb):
-        with pytest.raises(MemoryError):
-            allocate(1500)
-    page_frag_cache_drain(machine.k, 0, NAPI_FRAGS)
-    page_frag_cache_drain(machine.k, 0, NETDEV_FRAGS)
-    assert_books_balance(machine)
-
-
-def test_without_an_object_for_the_head_the_struct_is_given_back() -> None:
-    machine = pool_machine("v6.1")
-    machine.k.slab[0].object_limit = 1
-    with pytest.raises(MemoryError):
-        machine.alloc_skb(1000)
-    assert (machine.k.slab[0].live, machine.k.slab[0].head_frees) == (0, 1)
-
-
-# -- misuse ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("again", ["consume_skb", "kfree_skb", "napi_consume_skb", "clone", "get"])
-def test_a_dead_skb_is_reported_and_nothing_is_freed_twice(again: str) -> None:
-    machine = pool_machine()
-    skb = built(machine)
-    machine.consume_skb(skb)
-    freed = machine.k.zone[0].freed
-    with pytest.raises(KernelBug, match=f"sk_buff {skb.number} is used after") as caught:
-        if again in {"clone", "get"}:
-            getattr(skb, again)()
-        else:
-            getattr(machine, again)(skb)
-    assert caught.value.code == "SK-01"
-    assert machine.k.zone[0].freed == freed
-    assert machine.k.slab[0].live == 0
-    machine.check()
-
-
-def test_napi_consume_outside_softirq_is_reported_and_frees_nothing() -> None:
-    machine = pool_machine()
-    skb = built(machine)
-    napi_consume_skb(machine.k, 0, skb.number, 64)
-    with pytest.raises(KernelBug, match="budget 64 outside softirq") as caught:
-        machine.check()
-    assert caught.value.code == "SK-09"
-    assert caught.value.where == ("napi_consume_skb",)
-    assert skb.users == 1
-
-
-def test_an_eighteenth_fragment_is_refused() -> None:
-    machine = pool_machine()
-    skb = built(machine)
-    for _ in range(17):
-        skb.add_rx_frag(a_page(machine), size=100, truesize=4096)
-    extra = a_page(machine)
-    skb_add_rx_frag(machine.k, 0, skb.number, extra.pfn, 0, 100, 4096)
-    with pytest.raises(KernelBug, match="no room for fragment 17") as caught:
-        machine.check()
-    assert caught.value.code == "SK-04"
-    assert skb.len == 1700
-    machine.consume_skb(skb)
-    assert_books_balance(machine, [extra.pfn])
-
-
-def test_a_head_that_was_freed_behind_the_skbs_back_is_reported() -> None:
-    machine = pool_machine()
-    page = a_page(machine)
-    skb = machine.build_skb(page)
-    page.put()
-    with pytest.raises(KernelBug) as caught:
-        machine.consume_skb(skb)
-    assert caught.value.code == "MM-01"
-    assert caught.value.where[-1] == "page_frag_free"
-
-
-def test_a_machine_without_rows_for_more_skbs_says_so() -> None:
-    machine = Machine(memory_mb=8, skbs=4)
-    for _ in range(4):
-        built(machine)
-    with pytest.raises(KernelBug, match="give the machine more"):
-        built(machine)
+def test_fragments_in_hard_interrupts_have_a_cache_of_their_own() -> None:
+    m = machine()
+    m.k.cpu[CPU].hardirq = 1
+    assert skbuff.netdev_alloc_frag(m.k, CPU, 100) != NONE
+    assert m.k.page_frag_cache[NETDEV_FRAGS].page

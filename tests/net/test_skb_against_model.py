@@ -15,17 +15,21 @@ from tests.mm.memory import assert_books_balance
 from tests.net.pools import hold_and_release, pool_machine, ringed
 
 choices = st.integers(0, 1000)
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["build", "napi build", "build on pool", "clone", "clone", "get", "frag", "shared frag", "pool frag"]
-            + ["consume", "kfree", "napi consume"]
-        ),
-        choices,
-        st.integers(0, 1),
-    ),
-    max_size=60,
-)
+KINDS = [
+    "build",
+    "napi build",
+    "build on pool",
+    "clone",
+    "clone",
+    "get",
+    "frag",
+    "shared frag",
+    "pool frag",
+    "consume",
+    "kfree",
+    "napi consume",
+]
+steps = st.lists(st.tuples(st.sampled_from(KINDS), choices, st.integers(0, 1)), max_size=60)
 
 
 @dataclass
@@ -132,6 +136,8 @@ class Both:
                     self.recycled.add(page)
                 else:
                     self.references[page] -= 1
+                    if self.references[page] == 0:
+                        del self.references[page]
 
     def compare(self) -> None:
         k = self.machine.k

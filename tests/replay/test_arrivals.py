@@ -38,9 +38,9 @@ def test_max_is_as_fast_as_the_machine_takes_it() -> None:
     data = run(FLOOD, rate="max", repeat=4)
     assert data["packets"]["dropped"] == {}
     assert data["idle_ns"] < data["virtual_ns"] / 1000
-    slower = run(FLOOD, rate=data["pps"] / 2, repeat=4)
+    slower = run(FLOOD, rate=data["pps"] / 8, repeat=4)
     assert slower["packets"]["dropped"] == {}
-    assert slower["idle_ns"] > slower["virtual_ns"] / 4
+    assert slower["idle_ns"] > slower["virtual_ns"] / 2
 
 
 def test_an_overloaded_ring_drops_and_what_gets_through_is_what_the_cpu_can_do() -> None:

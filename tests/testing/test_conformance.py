@@ -102,6 +102,8 @@ def test_a_damaged_script_is_named(
     ("content", "text"),
     [
         (b'{"script": "x", "ops": 1}\n{"op": ', "2: not JSON"),
+        (b'{"script": "x", "ops": ' + b"1" * 5000 + b"}\n", "1: not JSON"),
+        (b"[" * 100_000, "1: not JSON"),
         (b"[]\n", "1: a line must hold one JSON object"),
         (b"\xff\xfe\n", "1: not JSON"),
         (b'{"script": "x", "ops": 1}\n{"ret": 1}\n', '2: an operation needs "op"'),
@@ -148,6 +150,15 @@ def test_an_operation_without_sense_is_named_with_file_line_and_script(
     with pytest.raises(VectorError) as error:
         replayed(file)
     assert str(error.value) == f"{file}:4: script s, {operation!r}: {text}"
+
+
+def test_more_pools_than_a_machine_holds_are_named_with_the_line(tmp_path: Path) -> None:
+    operations = [f"create {slot} size=1" for slot in range(257)]
+    file = write(tmp_path, [{"script": "s", "ops": 257}, *({"op": operation} for operation in operations)])
+    with pytest.raises(
+        VectorError, match=r":258: script s, 'create 256 size=1': a machine holds at most 256 page_pools"
+    ):
+        replayed(file)
 
 
 def test_a_machine_without_memory_for_more_blocks_is_no_answer(tmp_path: Path) -> None:
