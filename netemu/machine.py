@@ -6,7 +6,6 @@ machine's state; what they do is done by the same kernel functions that a replay
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
-from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE, PG_BUDDY
+from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
+from .mm.zone_setup import free_zone, low_watermark, pcp_batch
 from .net import page_pool, page_pool_shutdown, rss, skbuff
 from .net.device_layout import MAX_QUEUES, NR_OPS
 from .net.plugin import Driver, Nic
@@ -161,7 +161,7 @@ class Machine:
         k.arrays["pcp_list"]["head"] = NONE
         k.arrays["pcp_list"]["tail"] = NONE
         for zone in range(self.nodes):
-            _free_all(k, zone, zone * pages, (zone + 1) * pages)
+            free_zone(k, zone, zone * pages, (zone + 1) * pages)
         for cpu in range(self.cpus):
             k.cpu[cpu].numa_node = cpu % self.nodes
         self._size_pcps(pages)
@@ -303,46 +303,6 @@ class Machine:
         made = NetDevice(self, plugin, queues, mtu, options or {})
         self.devices.append(made)
         return made
-
-
-def pcp_batch(pages: int) -> int:
-    """zone_batchsize: pages moved at once between a zone's buddy lists and a per-CPU list."""
-    batch = max(min(pages // 1024, (1 << 20) // PAGE_SIZE) // 4, 1)
-    batch += batch // 2
-    return (1 << (batch.bit_length() - 1)) - 1
-
-
-def low_watermark(pages: int, total: int) -> int:
-    """WMARK_LOW of a zone of ``pages`` out of ``total`` (min_free_kbytes, watermark_scale_factor 10)."""
-    kbytes = min(max(math.isqrt(total * (PAGE_SIZE >> 10) * 16), 128), 65536)
-    least = (kbytes >> 2) * pages // total
-    return least + max(least // 4, pages * 10 // 10000)
-
-
-def _free_all(k: Kernel, zone: int, start: int, end: int) -> None:
-    """Put a fresh zone's pages on its buddy lists, in the largest aligned blocks, lowest first."""
-    z = k.zone[zone]
-    z.start, z.end = start, end
-    z.free = z.managed = end - start
-    page = k.arrays["pages"]
-    page["zone"][start:end] = zone
-    page["nid"][start:end] = zone
-    blocks: dict[int, list[int]] = {}
-    at = start
-    while at < end:
-        order = min(MAX_ORDER, (at & -at).bit_length() - 1 if at else MAX_ORDER)
-        while at + (1 << order) > end:
-            order -= 1
-        blocks.setdefault(order, []).append(at)
-        at += 1 << order
-    for order, heads in blocks.items():
-        pfns = np.array(heads)
-        page["flags"][pfns] = PG_BUDDY
-        page["order"][pfns] = order
-        page["next"][pfns] = [*heads[1:], NONE]
-        page["prev"][pfns] = [NONE, *heads[:-1]]
-        area = k.free_area[zone * NR_ORDERS + order]
-        area.head, area.tail, area.nr_free = heads[0], heads[-1], len(heads)
 
 
 class Page:
