@@ -40,8 +40,6 @@ DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
-SKBS_PER_PAIR = 16
-"""sk_buffs of the ordinary slab for each pair of the fast clone slab."""
 MOST_BUFFERS = 1 << 20
 """Receive buffers of one queue, more than any driver has."""
 
@@ -99,7 +97,6 @@ class Machine:
         self.seed = seed
         self.platform = load_platform(platform)
         pages = (memory_mb << 20) // PAGE_SIZE
-        pairs = skbs // SKBS_PER_PAIR
         self.k = Kernel(
             {
                 "pages": pages * nodes,
@@ -119,11 +116,7 @@ class Machine:
                 "log": LOG_ROWS,
                 "pool": MAX_POOLS,
                 "pool_cache": MAX_POOLS * PP_ALLOC_CACHE_SIZE,
-                "skb": skbs + 2 * pairs,
-                "gro_cb": skbs + 2 * pairs,
-                "fclones": pairs,
-                "shinfo": skbs + pairs,
-                "object": skbs + pairs,
+                **skbuff.table_lengths(skbs),
                 "softnet": cpus,
                 "napi_skb_cache": cpus * NAPI_SKB_CACHE_SIZE,
                 "ops": MAX_DEVICES * NR_OPS,
@@ -149,10 +142,7 @@ class Machine:
         k = self.k
         m = k.machine[0]
         m.cpus, m.zones, m.pages, m.skbs = self.cpus, self.nodes, pages * self.nodes, skbs
-        k.slab[0].pair_rows = skbs // SKBS_PER_PAIR
-        k.slab[0].head_rows = skbs + k.slab[0].pair_rows
-        k.arrays["softnet"]["defer_queue"] = np.arange(self.cpus)
-        skbuff.connect_skb_calls(k)
+        skbuff.set_up(k)
         for name, value in self.switches.items():
             set_switch(k, name, value)
         apply_platform(k, self.platform)

@@ -18,6 +18,8 @@ NAPI_SKB_CACHE_HALF = NAPI_SKB_CACHE_SIZE // 2
 SKB_DATAREF_SHIFT = 16
 SKB_DATAREF_MASK = (1 << SKB_DATAREF_SHIFT) - 1
 SKB_DEFER_MAX = 64
+SKBS_PER_PAIR = 16
+"""Structs of the ordinary slab for each pair of the fast clone slab."""
 GRO_MAX_SIZE = 65536
 """Length that a merged packet stays below."""
 

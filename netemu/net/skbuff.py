@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..engine.layout import Kernel
 from .skb_alloc import (
     alloc_skb,
@@ -51,6 +53,7 @@ from .skb_data import (
     skb_pull,
     skb_push,
 )
+from .skb_layout import SKBS_PER_PAIR
 from .skb_release import (
     consume_skb,
     free_fragment,
@@ -72,6 +75,22 @@ def connect_skb_calls(k: Kernel, *, cutting: bool = False) -> None:
     """Let these functions call themselves by their addresses; ``cutting``: those that no replay comes to as well."""
     for field, function in (_FREEING | _CUTTING if cutting else _FREEING).items():
         setattr(k.skb_calls[0], field, function.address(k))
+
+
+def table_lengths(skbs: int) -> dict[str, int]:
+    """Rows of the tables of packets for ``skbs`` structs of the ordinary slab; pairs are fewer."""
+    pairs = skbs // SKBS_PER_PAIR
+    structs, heads = skbs + 2 * pairs, skbs + pairs
+    return {"skb": structs, "gro_cb": structs, "fclones": pairs, "shinfo": heads, "object": heads}
+
+
+def set_up(k: Kernel) -> None:
+    """Give packets a fresh machine, whose size is known."""
+    skbs = k.machine[0].skbs
+    k.slab[0].pair_rows = skbs // SKBS_PER_PAIR
+    k.slab[0].head_rows = skbs + k.slab[0].pair_rows
+    k.arrays["softnet"]["defer_queue"] = np.arange(len(k.softnet))
+    connect_skb_calls(k)
 
 
 __all__ = [
@@ -98,6 +117,7 @@ __all__ = [
     "pskb_expand_head",
     "pskb_pull_tail",
     "pskb_trim",
+    "set_up",
     "skb_add_rx_frag",
     "skb_append_list",
     "skb_attempt_defer_free",
@@ -121,4 +141,5 @@ __all__ = [
     "skb_try_coalesce",
     "skb_unclone",
     "skb_unclone_keeptruesize",
+    "table_lengths",
 ]
