@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from . import kernel as _kernel
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault

@@ -160,7 +160,7 @@ class Kernel:
             self._adopt(spec, np.zeros(max(lengths.get(name, 1), 1), spec.dtype))
         self._address = self._directory.ctypes.data
         self._private: dict[tuple[int, int], tuple[npt.NDArray[Any], Rows]] = {}
-        self.callables: list[Any] = []
+        self.callables: list[Any] = [None]  # no function has the address 0
         self.sizes: dict[str, int] = {}
 
     def _adopt(self, spec: TableSpec, array: npt.NDArray[Any]) -> None:

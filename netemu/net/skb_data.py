@@ -14,11 +14,8 @@ from .skb_alloc import skb_truesize
 from .skb_clone import skb_clone, skb_cloned
 from .skb_copy import ENOMEM, pskb_expand_head, skb_headlen
 from .skb_layout import MAX_SKB_FRAGS
-from .skb_release import __skb_frag_unref, consume_skb, kfree_skb, skb_drop_list
+from .skb_release import NOT_CONNECTED, __skb_frag_unref, consume_skb, kfree_skb, skb_drop_list
 
-NOT_CONNECTED = fault_code(
-    "emulator", "the fragment list of sk_buff {a} is cut, but connect_skb_calls did not ask for it"
-)
 SKB_FULL = fault_code("SK-04", "sk_buff {a} has no room for fragment {b}")
 
 

@@ -25,6 +25,7 @@ from .skb_slab import kfree, kfree_skbmem, kmem_cache_free, napi_skb_cache_put, 
 
 SKB_DEAD = fault_code("SK-01", "sk_buff {a} is used after its last reference was dropped")
 SKB_CONTEXT = fault_code("SK-09", "napi_consume_skb of sk_buff {a} with budget {b} outside softirq")
+NOT_CONNECTED = fault_code("emulator", "sk_buff {a} is on a fragment list, but connect_skb_calls was not called for it")
 
 FRAGMENT_FREE = event_kind("fragment_free")  # (page): one reference dropped as a page fragment
 CONSUME = event_kind("consume")  # (skb): delivered
@@ -77,7 +78,11 @@ def __skb_frag_unref(k: Kernel, cpu: int, pfn: int, recycle: int, napi_safe: int
 @kernel_function(traced=False)
 def skb_drop_list(k: Kernel, cpu: int, first: int) -> None:
     """Drop the packets of a fragment list.  They may have lists themselves, hence the indirect call."""
-    indirect(k, k.skb_calls[0].kfree_skb_list, cpu, first, 0)
+    call = k.skb_calls[0].kfree_skb_list
+    if call == 0:
+        fault(k, cpu, NOT_CONNECTED, first - 1, 0)
+        return
+    indirect(k, call, cpu, first, 0)
 
 
 @kernel_function(inline=True)
@@ -150,7 +155,7 @@ def kfree_skb(k: Kernel, cpu: int, skb: int) -> None:
         __kfree_skb(k, cpu, skb)
 
 
-@kernel_function(name="kfree_skb_list_reason", entry=True)
+@kernel_function(name="kfree_skb_list_reason", entry=True, rare=True)
 def kfree_skb_list(k: Kernel, cpu: int, first: int, reason: int) -> int:
     """Drop one user of each packet of a list, from ``first`` on.  ``reason`` is not looked at; returns 0."""
     while first != NONE:

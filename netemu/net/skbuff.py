@@ -66,14 +66,17 @@ from .skb_release import (
 )
 from .skb_slab import __kfree_skb_flush
 
-# Functions that come back to themselves through a packet's fragment list, by field of ``k.skb_calls``.
-_FREEING: dict[str, Any] = {"kfree_skb_list": kfree_skb_list}
-_CUTTING: dict[str, Any] = {"pskb_pull_tail": pskb_pull_tail, "pskb_trim": pskb_trim}
+_CALLED_INSIDE: dict[str, Any] = {
+    "kfree_skb_list": kfree_skb_list,
+    "pskb_pull_tail": pskb_pull_tail,
+    "pskb_trim": pskb_trim,
+}
+"""Functions that come back to themselves through a packet's fragment list, by field of ``k.skb_calls``."""
 
 
-def connect_skb_calls(k: Kernel, *, cutting: bool = False) -> None:
-    """Let these functions call themselves by their addresses; ``cutting``: those that no replay comes to as well."""
-    for field, function in (_FREEING | _CUTTING if cutting else _FREEING).items():
+def connect_skb_calls(k: Kernel) -> None:
+    """Let these functions call themselves by their addresses: before the first packet gets a fragment list."""
+    for field, function in _CALLED_INSIDE.items():
         setattr(k.skb_calls[0], field, function.address(k))
 
 
@@ -90,7 +93,6 @@ def set_up(k: Kernel) -> None:
     k.slab[0].pair_rows = skbs // SKBS_PER_PAIR
     k.slab[0].head_rows = skbs + k.slab[0].pair_rows
     k.arrays["softnet"]["defer_queue"] = np.arange(len(k.softnet))
-    connect_skb_calls(k)
 
 
 __all__ = [

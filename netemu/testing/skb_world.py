@@ -84,7 +84,7 @@ class SkbWorld(World):
         super().__init__()
         for cpu in range(self.cpus):
             self.k.softnet[cpu].defer_queue = CPU
-        skbuff.connect_skb_calls(self.k, cutting=True)
+        skbuff.connect_skb_calls(self.k)
         listen(self.k)
 
     # -- names -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ CPU = 0
 
 def machine(cpus: int = 1, **switches: str) -> Machine:
     made = Machine(cpus=cpus, memory_mb=16, skbs=512, switches=switches)
-    skbuff.connect_skb_calls(made.k, cutting=True)
+    skbuff.connect_skb_calls(made.k)
     return made
 
 
