@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from netemu.cli.tables import print_table
 
 if TYPE_CHECKING:
     from netemu.profiles.eras import Difference
@@ -43,7 +43,7 @@ def _show_list(as_json: bool) -> None:
     if as_json:
         _print_json([{"era": era, "about": era_summary(era), "switches": era_switches(era)} for era in era_names()])
         return
-    _print_table(("era", "what it brought"), [(era, era_summary(era)) for era in era_names()])
+    print_table(("era", "what it brought"), [(era, era_summary(era)) for era in era_names()])
 
 
 def _show_era(era: str, as_json: bool) -> None:
@@ -55,7 +55,7 @@ def _show_era(era: str, as_json: bool) -> None:
         _print_json({"era": era, "about": era_summary(era), "switches": chosen})
         return
     rows = [(name, chosen[name], " ".join(switch.values), switch.why) for name, switch in SWITCHES.items()]
-    _print_table(("switch", era, "can be", "what it decides"), rows)
+    print_table(("switch", era, "can be", "what it decides"), rows)
 
 
 def _show_differences(first: str, second: str, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def _show_differences(first: str, second: str, as_json: bool) -> None:
         _print_json({"first": first, "second": second, "differences": [asdict(difference) for difference in found]})
     elif found:
         rows = [(difference.switch, difference.first, difference.second, difference.why) for difference in found]
-        _print_table(("switch", first, second, "why it matters"), rows)
+        print_table(("switch", first, second, "why it matters"), rows)
     else:
         click.echo(f"{first} and {second} do not differ")
 
@@ -93,18 +93,3 @@ def markdown_lines() -> list[str]:
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from netemu.report.terminal import WIDTH
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in head:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(table)

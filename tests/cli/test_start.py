@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 
-COMMANDS = ("replay", "eras", "bench", "warmup")
+COMMANDS = ("replay", "eras", "platforms", "bench", "warmup")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
