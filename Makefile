@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PYTEST_FLAGS ?= -q
+PYTEST_FLAGS ?= -q -n auto
 
 TRACE ?= traces/router-imix.pcap
 RUN_FLAGS ?= --driver mlx5 --era v4.19 --recycle 0
@@ -26,12 +26,14 @@ run: .venv/installed ## Replay a bundled trace through mlx5 and print the report
 	@$(BIN)/netemu replay $(TRACE) $(RUN_FLAGS)
 
 test: .venv/installed-test ## Run the suite, then the compiled rooms again interpreted and bounds-checked
+	@$(BIN)/netemu warmup
 	@echo "== whole suite"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 ifneq ($(COMPILED_TESTS),)
 	@echo "== interpreted: $(COMPILED_TESTS)"
 	@NETEMU_JIT=0 $(BIN)/python -m pytest $(PYTEST_FLAGS) $(COMPILED_TESTS)
 	@echo "== bounds-checked: $(COMPILED_TESTS)"
+	@NETEMU_CHECKED=1 $(BIN)/netemu warmup
 	@NETEMU_CHECKED=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) $(COMPILED_TESTS)
 endif
 
