@@ -413,7 +413,7 @@ def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
 
 
 def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic."""
+    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0
@@ -421,7 +421,7 @@ def _start_books(machine: Machine) -> None:
     k.arrays["lock"][:] = 0
     zones = k.arrays["zone"]
     for name in zones.dtype.names or ():
-        if name not in ("start", "end", "free", "managed"):
+        if name not in ("start", "end", "free", "managed", "allocated", "freed"):
             zones[name] = 0
 
 

@@ -66,6 +66,7 @@ class SlowAllocator:
 
     kept_orders: tuple[int, ...] = (0,)
     fragments_past_the_lists = False
+    buddy_when_lists_are_empty = False
 
     def __init__(self, pages: int, cpus: int, batch: int, high: int, high_max: int) -> None:
         self.buddy = SlowBuddy(pages)
@@ -78,7 +79,10 @@ class SlowAllocator:
     # what the emulator offers
 
     def alloc(self, cpu: int, order: int) -> int | None:
-        block = self.from_lists(cpu, order) if order in self.kept_orders else self.from_buddy(order)
+        listed = order in self.kept_orders
+        block = self.from_lists(cpu, order) if listed else None
+        if block is None and (not listed or self.buddy_when_lists_are_empty):
+            block = self.from_buddy(order)
         if block is not None:
             self.orders[block] = order
             self.references[block] = 1
@@ -205,7 +209,12 @@ class SlowV515(SlowAllocator):
 
 
 class SlowV61(SlowV515):
-    """At most five doublings; the list freed to goes first; larger blocks after a round of frees empty all."""
+    """At most five doublings; the list freed to goes first; larger blocks after a round of frees empty all.
+
+    A list that finds nothing to refill itself with leaves the buddy lists to be tried once more.
+    """
+
+    buddy_when_lists_are_empty = True
 
     def may_double(self, pcp: SlowPcp) -> bool:
         return pcp.free_factor < 5
