@@ -146,8 +146,12 @@ class _Report:
 
 
 def _cell(row: Row) -> str:
+    """Name and value at the two ends of a cell; a name that leaves no room for its value is cut."""
     name, value = row
-    return f"  {name:<{_NAME}}{value:>{_VALUE}}"
+    room = _NAME + _VALUE - len(value) - 1
+    if len(name) > room:
+        name = name[: room - 2] + ".."
+    return f"  {name}{value:>{_NAME + _VALUE - len(name)}}"
 
 
 def _packets(result: Result) -> list[Row]:
