@@ -13,7 +13,7 @@ import click
 @click.option(
     "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds; medians are reported."
 )
-@click.option("--cold", is_flag=True, help="Also time compiling everything from nothing.")
+@click.option("--cold/--no-cold", default=True, show_default=True, help="Also time compiling everything from nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(packets: int, rounds: int, cold: bool, as_json: bool) -> None:
     """Measure reading, replaying, starting and memory of netemu, with dpkt and scapy beside it where installed.

@@ -120,7 +120,7 @@ def test_a_pipe_is_replayed_like_the_file(capture: Path) -> None:
 
 
 def test_bench_measures_everything_it_lists() -> None:
-    done = netemu("bench", "--packets", "50000", "--rounds", "1", "--json")
+    done = netemu("bench", "--no-cold", "--packets", "50000", "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures.pop("compile_cold_s") is None
