@@ -48,8 +48,6 @@ table(
         ("ps_per_byte", "i8"),  # of the link
         ("tx_wire_free", "i8"),  # when the outgoing wire is idle again, ps
         ("egress", "i4"),  # device that forwarded packets leave through
-        ("xmit_batch", "i4"),
-        ("headroom", "i4"),
         ("fn_poll", "i4"),  # call-path numbers of the driver's poll function and its parts
         ("fn_tx", "i4"),
         ("fn_rx", "i4"),
@@ -57,10 +55,8 @@ table(
         ("tx_cq_budget", "i4"),
         ("rx_packets", "i8"),
         ("rx_bytes", "i8"),
-        ("rx_dropped", "i8"),
         ("tx_packets", "i8"),
         ("tx_bytes", "i8"),
-        ("tx_dropped", "i8"),
     ],
 )
 table(
@@ -162,10 +158,8 @@ table(
         ("gap", "i8"),  # fixed rate: ps between packets
         ("speed_num", "i8"),  # recorded times are divided by speed_num / speed_den
         ("speed_den", "i8"),
-        ("last", "i8"),
         ("packets", "i8"),  # offered so far
         ("bytes", "i8"),
-        ("limit", "i8"),  # stop after this many, for tests
     ],
 )
 table(
@@ -220,7 +214,7 @@ table(
         ("refused", "i8"),
     ],
 )
-table("rss", [("queues", "i4"), ("enabled", "i4")])
+table("rss", [("queues", "i4")])
 table("rss_table", "i4")  # indirection: hash & 127 -> queue
 table("toeplitz", "u4")  # [byte position * 256 + byte] -> contribution to the hash
 
