@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Any
 from .errors import EmulatorError, KernelBug, NetemuError, UsageError
 
 if TYPE_CHECKING:
-    from .machine import Machine, NetDevice, Page, PagePool, PoolStatistics, SkBuff
+    from .handles import Page, PagePool, PoolStatistics, SkBuff
+    from .machine import Machine
     from .net.plugin import Driver, Nic
+    from .netdevice import NetDevice
     from .pcap import CaptureError
-    from .replayer import ReplayResult, replay
+    from .replayer import replay
+    from .results import ReplayResult
 
 _HOMES = {
     "CaptureError": "pcap",
     "Driver": "net.plugin",
     "Machine": "machine",
-    "NetDevice": "machine",
+    "NetDevice": "netdevice",
     "Nic": "net.plugin",
-    "Page": "machine",
-    "PagePool": "machine",
-    "PoolStatistics": "machine",
-    "ReplayResult": "replayer",
-    "SkBuff": "machine",
+    "Page": "handles",
+    "PagePool": "handles",
+    "PoolStatistics": "handles",
+    "ReplayResult": "results",
+    "SkBuff": "handles",
     "replay": "replayer",
 }
 

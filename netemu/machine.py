@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from . import kernel as _kernel
 from .engine.era import SWITCHES, set_switch
@@ -20,15 +18,17 @@ from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
+from .handles import Page, PagePool, SkBuff
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
 from .mm.zone_setup import free_zone, low_watermark, pcp_batch
-from .net import page_pool, page_pool_shutdown, rss, skbuff
+from .net import rss, skbuff
 from .net.device_layout import MAX_QUEUES, NR_OPS
-from .net.plugin import Driver, Nic
-from .net.plugin_loader import OPERATIONS, blaming, load_driver
+from .net.plugin import Driver
+from .net.plugin_loader import load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
+from .netdevice import NetDevice
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -38,25 +38,6 @@ DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
-MOST_BUFFERS = 1 << 20
-"""Receive buffers of one queue, more than any driver has."""
-
-
-@dataclass(frozen=True)
-class PoolStatistics:
-    """Counters of a page_pool, by their field names in the kernel's ``struct page_pool_stats``."""
-
-    alloc_fast: int
-    alloc_slow: int
-    alloc_slow_high_order: int
-    alloc_empty: int
-    alloc_refill: int
-    alloc_waive: int
-    recycle_cached: int
-    recycle_cache_full: int
-    recycle_ring: int
-    recycle_ring_full: int
-    recycle_released_refcnt: int
 
 
 class Machine:
@@ -293,260 +274,4 @@ class Machine:
         return made
 
 
-class Page:
-    """A page (or the head of a block) of a machine."""
-
-    __slots__ = ("machine", "pfn")
-
-    def __init__(self, machine: Machine, pfn: int) -> None:
-        self.machine = machine
-        self.pfn = pfn
-
-    def __repr__(self) -> str:
-        return f"<Page {self.pfn} refcount={self.refcount}>"
-
-    @property
-    def refcount(self) -> int:
-        """References held by anybody."""
-        count: int = self.machine.k.pages[self.pfn].refcount
-        return count
-
-    def get(self) -> Page:
-        """``get_page``: one more plain reference."""
-        self.machine.k.pages[self.pfn].refcount += 1
-        return self
-
-    def put(self, *, cpu: int = 0) -> None:
-        """``put_page``: drop one plain reference."""
-        _kernel.page_alloc.drop_page(self.machine.k, cpu, self.pfn)
-        self.machine.check()
-
-    def frag_free(self, *, cpu: int = 0) -> None:
-        """``page_frag_free``: drop the reference of a fragment."""
-        _kernel.page_frag.page_frag_free(self.machine.k, cpu, self.pfn)
-        self.machine.check()
-
-
-class SkBuff:
-    """A packet buffer of a machine."""
-
-    __slots__ = ("machine", "number")
-
-    def __init__(self, machine: Machine, number: int) -> None:
-        self.machine = machine
-        self.number = number
-
-    def __repr__(self) -> str:
-        return f"<SkBuff {self.number} users={self.users} len={self.len}>"
-
-    def _row(self) -> Any:
-        return self.machine.k.skb[self.number]
-
-    @property
-    def users(self) -> int:
-        """Users of the struct."""
-        users: int = self._row().users
-        return users
-
-    @property
-    def len(self) -> int:
-        """Bytes of the packet."""
-        length: int = self._row().len
-        return length
-
-    @property
-    def truesize(self) -> int:
-        """Bytes of memory accounted to the packet."""
-        size: int = self._row().truesize
-        return size
-
-    @property
-    def dataref(self) -> int:
-        """Raw reference count of the data (header-only references in the upper 16 bits)."""
-        count: int = self.machine.k.shinfo[self._row().shinfo].dataref
-        return count
-
-    def mark_for_recycle(self) -> SkBuff:
-        """``skb_mark_for_recycle``: freeing returns pages to their pools (eras from v5.14)."""
-        skbuff.skb_mark_for_recycle(self.machine.k, 0, self.number)
-        return self
-
-    def get(self) -> SkBuff:
-        """``skb_get``: one more user."""
-        skbuff.skb_get(self.machine.k, 0, self.number)
-        self.machine.check()
-        return self
-
-    def clone(self, *, cpu: int = 0) -> SkBuff:
-        """``skb_clone``: a second struct on the same data."""
-        return self.machine._skb(skbuff.skb_clone(self.machine.k, cpu, self.number))
-
-    def reserve(self, n: int) -> SkBuff:
-        """``skb_reserve``: headroom for an empty buffer."""
-        row = self._row()
-        if row.tail + n > row.end:
-            raise UsageError(f"skb_reserve({n}): the buffer ends {row.end - row.tail} bytes ahead")
-        row.data += n
-        row.tail += n
-        return self
-
-    def put(self, n: int) -> SkBuff:
-        """``skb_put``: ``n`` more bytes of linear data."""
-        row = self._row()
-        if row.tail + n > row.end:
-            raise UsageError(f"skb_put({n}): {row.end - row.tail} bytes of tailroom")
-        row.tail += n
-        row.len += n
-        return self
-
-    def add_rx_frag(self, page: Page, *, offset: int = 0, size: int, truesize: int) -> SkBuff:
-        """``skb_add_rx_frag``: append a fragment; takes over one reference of ``page``."""
-        skbuff.skb_add_rx_frag(self.machine.k, 0, self.number, page.pfn, offset, size, truesize)
-        self.machine.check()
-        return self
-
-
-class PagePool:
-    """A page_pool; ``cpu`` is its consumer, in softirq for every call that says so."""
-
-    def __init__(self, machine: Machine, number: int, cpu: int) -> None:
-        self.machine = machine
-        self.number = number
-        self.cpu = cpu
-
-    def alloc_pages(self) -> Page:
-        """``page_pool_alloc_pages`` by the consumer.  Raises MemoryError when there is no page."""
-        with self.machine.softirq(self.cpu):
-            pfn = page_pool.page_pool_alloc_pages(self.machine.k, self.cpu, self.number)
-        self.machine.check()
-        if pfn == NONE:
-            raise MemoryError("the page_pool found no page")
-        return Page(self.machine, pfn)
-
-    def put_page(
-        self, page: Page, *, direct: bool = False, sync: int = page_pool.EVERYTHING, cpu: int | None = None
-    ) -> None:
-        """``page_pool_put_page``; ``direct`` only from the consumer."""
-        where = self.cpu if cpu is None else cpu
-        with self.machine.softirq(where):
-            page_pool.page_pool_put_page(self.machine.k, where, self.number, page.pfn, sync, int(direct))
-        self.machine.check()
-
-    def recycle_direct(self, page: Page) -> None:
-        """``page_pool_recycle_direct``."""
-        self.put_page(page, direct=True)
-
-    def release_page(self, page: Page) -> None:
-        """``page_pool_release_page``: the page is no longer the pool's; its reference stays with the caller."""
-        page_pool.page_pool_release_page(self.machine.k, self.cpu, self.number, page.pfn)
-
-    def destroy(self) -> None:
-        """``page_pool_destroy``."""
-        page_pool_shutdown.page_pool_destroy(self.machine.k, self.cpu, self.number)
-        self.machine.check()
-
-    @property
-    def alive(self) -> bool:
-        """False once the pool has been freed."""
-        return bool(self.machine.k.pool[self.number].alive)
-
-    @property
-    def inflight(self) -> int:
-        """Pages taken from the allocator and not given back: in cache, in ring, and outside."""
-        p = self.machine.k.pool[self.number]
-        distance: int = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
-        return distance - (1 << 32) if distance >= 1 << 31 else distance
-
-    def statistics(self) -> PoolStatistics:
-        """All counters."""
-        p = self.machine.k.pool[self.number]
-        return PoolStatistics(*(getattr(p, name) for name in PoolStatistics.__dataclass_fields__))
-
-
-class NetDevice:
-    """A network device: a driver's queues, rings and pools on a machine."""
-
-    def __init__(self, machine: Machine, driver: Driver, queues: int, mtu: int, options: Mapping[str, str]) -> None:
-        if not 1 <= queues <= driver.max_queues:
-            raise UsageError(f"driver {driver.name} has 1 to {driver.max_queues} queues, not {queues}")
-        if not 68 <= mtu <= driver.max_mtu:
-            raise UsageError(f"driver {driver.name} takes an MTU of 68 to {driver.max_mtu}, not {mtu}")
-        k = machine.k
-        number = len(machine.devices)
-        if number >= MAX_DEVICES:
-            raise UsageError(f"a machine has at most {MAX_DEVICES} devices")
-        taken = sum(d.nic.queues for d in machine.devices)
-        if taken + queues > MAX_QUEUES:
-            raise UsageError(f"a machine has at most {MAX_QUEUES} queues; {taken} are taken")
-        self.machine = machine
-        self.driver = driver
-        self.number = number
-        row = k.netdev[number]
-        row.alive = 1
-        row.mtu = mtu
-        row.hw_mtu = driver.largest_frame(mtu)
-        row.queues = queues
-        row.rxq0 = row.txq0 = taken
-        row.ps_per_byte = round(8000 / driver.link_gbps)
-        row.egress = number
-        row.fn_poll, row.fn_tx, row.fn_rx, row.fn_refill = driver.poll, driver.poll_tx, driver.poll_rx, driver.refill
-        row.tx_cq_budget = driver.tx_cq_budget
-        k.machine[0].devices = number + 1
-        for index in range(queues):
-            for table, extra in (("rxq", {"pool": NONE}), ("txq", {}), ("napi", {})):
-                entry = getattr(k, table)[taken + index]
-                entry.dev = number
-                for field, value in extra.items():
-                    setattr(entry, field, value)
-            k.rxq[taken + index].index = k.txq[taken + index].index = index
-            k.rxq[taken + index].napi = k.txq[taken + index].napi = taken + index
-            napi = k.napi[taken + index]
-            napi.cpu = index % machine.cpus
-            napi.rxq = napi.txq = taken + index
-            softirq = k.softirq[napi.cpu]
-            napi.next_on_cpu = softirq.first_napi
-            softirq.first_napi = taken + index + 1
-        self.nic: Nic = Nic(k, number, queues, mtu, driver.check_options(options))
-        for op, operation in OPERATIONS.items():
-            with blaming(driver, f"{operation} cannot be compiled"):
-                k.ops[number * NR_OPS + op] = getattr(driver, operation).address(k)
-        with blaming(driver, "open"):
-            driver.open(self.nic)
-        for index in range(queues):
-            cpu = self.nic.cpu(index)
-            with machine.softirq(cpu):
-                _fill(driver, self.nic, index)
-        machine.check()
-
-    def stop(self) -> None:
-        """``ndo_stop``: give back every buffer and destroy the pools."""
-        with blaming(self.driver, "stop"):
-            self.driver.stop(self.nic)
-        self.machine.check()
-
-    def ethtool(self) -> dict[str, int]:
-        """``ethtool -S``: the driver's private counters."""
-        with blaming(self.driver, "statistics"):
-            return self.driver.statistics(self.nic)
-
-    def pages_held(self) -> list[int]:
-        """Page numbers in the driver's receive buffers and private caches."""
-        with blaming(self.driver, "pages_held"):
-            return list(self.driver.pages_held(self.nic))
-
-
-def _fill(driver: Driver, nic: Nic, index: int) -> None:
-    """Post receive buffers until the driver has no more to post: it says so twice where it posts in bulk."""
-    idle = 0
-    for _ in range(MOST_BUFFERS):
-        with blaming(driver, "rx_refill"):
-            left = driver.rx_refill(nic.k, nic.cpu(index), nic.rxq(index), 0)
-        if left < 0:
-            raise UsageError(f"driver {driver.name}: the machine's memory is too small for receive queue {index}")
-        idle = 0 if left else idle + 1
-        if idle == 2:
-            return
-    raise UsageError(f"driver {driver.name}: rx_refill has posted {MOST_BUFFERS} buffers and does not return 0")
-
-
-__all__ = ["SWITCHES", "Machine", "NetDevice", "Page", "PagePool", "PoolStatistics", "SkBuff"]
+__all__ = ["SWITCHES", "Machine"]

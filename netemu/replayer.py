@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from .arrivals import Rate
 from .checks.conservation import take_stock
 from .engine import jit
-from .engine.faults import call_path, raise_fault
-from .engine.path import MAX_NODES
+from .engine.faults import raise_fault
 from .errors import EmulatorError, UsageError
-from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine, NetDevice
-from .mm.layout import PAGE_SIZE
+from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine
+from .mm.layout import NR_FRAG_CACHES, PAGE_SIZE
+from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
 from .net.plugin_loader import load_driver
 from .net.rss import INDIRECTION
 from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
-from .pcap import PACKET, Batch, CaptureError, open_capture, open_writer
-from .profiles.eras import function_names
+from .netdevice import NetDevice
+from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .results import ReplayResult, in_use, report
+from .sources import Source, open_source
 
 ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
 BATCH_PACKETS = 8192
@@ -36,136 +38,6 @@ STEPS_INTERPRETED = 1 << 9
 LONGEST_TRACE_NS = 30 * 24 * 3600 * 10**9
 
 Progress = Callable[[int, int, "int | None"], "bool | None"]
-
-
-@dataclass
-class ReplayResult:
-    """What a replay found.  :meth:`to_dict` has the documented JSON keys.
-
-    ``interrupted``: progress asked to stop.  ``error``: the trace was cut or broken; what came before it is in.
-    """
-
-    data: dict[str, Any]
-    interrupted: bool = False
-    error: str | None = None
-    machine: Machine | None = field(default=None, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain data."""
-        return self.data
-
-    def __getitem__(self, key: str) -> Any:
-        return self.data[key]
-
-
-class Source(Protocol):
-    """Where packets come from, batch by batch."""
-
-    size: int | None
-
-    def read_into(self, batch: Batch) -> int: ...
-
-    def rewind(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    @property
-    def offset(self) -> int: ...
-
-
-_END = object()
-
-
-class PacketSource:
-    """Packets from an iterable of scapy packets or bytes.  A scapy packet's ``time`` (s) is kept."""
-
-    size: int | None = None
-
-    def __init__(self, packets: Iterable[Any]) -> None:
-        self._packets = packets
-        self._iterator = iter(packets)
-        self._pending: tuple[int, bytes] | None = None
-        self.offset = 0
-
-    def read_into(self, batch: Batch) -> int:
-        """Fill the batch; 0 at the end."""
-        count = used = 0
-        while count < len(batch.records):
-            if self._pending is None:
-                packet = next(self._iterator, _END)
-                if packet is _END:
-                    break
-                self._pending = _encode(packet)
-            ts_ns, data = self._pending
-            if len(data) > len(batch.data):
-                raise UsageError(f"a packet of {len(data)} bytes: at most {len(batch.data)} can be replayed")
-            if used + len(data) > len(batch.data):
-                break
-            batch.data[used : used + len(data)] = np.frombuffer(data, np.uint8)
-            batch.records[count] = (ts_ns, used, len(data), len(data), 0, 0)
-            used += len(data)
-            count += 1
-            self._pending = None
-        self.offset += used
-        batch.count = count
-        return count
-
-    def rewind(self) -> None:
-        """Start again, if the iterable can."""
-        if iter(self._packets) is self._packets:
-            raise UsageError("repeat needs packets that can be gone through again: give a list, not an iterator")
-        self._iterator = iter(self._packets)
-
-    def close(self) -> None:
-        """Nothing is open: the packets are the caller's."""
-
-
-def _encode(packet: Any) -> tuple[int, bytes]:
-    if isinstance(packet, (bytes, bytearray, memoryview)):
-        return 0, bytes(packet)
-    if not hasattr(packet, "__bytes__"):
-        raise UsageError(f"a packet is bytes or a scapy packet, not {type(packet).__name__}")
-    try:
-        data = bytes(packet)
-    except Exception as error:
-        raise UsageError(f"a packet cannot be built: {type(error).__name__}: {error}") from None
-    return round((getattr(packet, "time", 0) or 0) * 10**9), data  # scapy reads exact decimals
-
-
-def open_source(trace: Any) -> Source:
-    """A capture by path or file object, or any iterable of packets."""
-    if isinstance(trace, (str, os.PathLike)) or hasattr(trace, "read"):
-        return open_capture(trace)
-    if isinstance(trace, Iterable):
-        return PacketSource(trace)
-    raise UsageError(f"a trace is a path, a file or an iterable of packets, not {type(trace).__name__}")
-
-
-@dataclass(frozen=True)
-class Rate:
-    """When packets arrive: recorded times divided by ``speed``, a fixed number per second, or as fast as possible."""
-
-    mode: int
-    speed_num: int = 1
-    speed_den: int = 1
-    gap: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Rate:
-        """``recorded``, ``max``, ``x2.5`` or packets per second.  Raises UsageError."""
-        if text == "recorded":
-            return cls(engine_run.RATE_RECORDED)
-        if text == "max":
-            return cls(engine_run.RATE_MAX)
-        try:
-            value = float(text.removeprefix("x"))
-        except ValueError:
-            value = 0.0
-        if not 1e-3 <= value <= 1e12:
-            raise UsageError(f"rate is recorded, max, xN or packets per second, not {text!r}")
-        if text.startswith("x"):
-            return cls(engine_run.RATE_RECORDED, speed_num=round(value * 1000), speed_den=1000)
-        return cls(engine_run.RATE_FIXED, gap=round(10**12 / value))
 
 
 def _parse_recycle(machine: Machine, recycle: str | float) -> None:
@@ -358,7 +230,7 @@ def replay(
         finished = job.run(repeat, progress)
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
-    data = _report(machine, nic, initial_in_use=_in_use(initial.places))
+    data = report(machine, nic, initial_in_use=in_use(initial.places))
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)
@@ -425,145 +297,10 @@ def _start_books(machine: Machine) -> None:
             zones[name] = 0
 
 
-def _in_use(places: Mapping[str, int]) -> int:
-    return sum(n for place, n in places.items() if place not in ("buddy", "pcp"))
-
-
 def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
-    from .mm.layout import NR_FRAG_CACHES
-    from .mm.page_frag import page_frag_cache_drain
-
     for which in range(NR_FRAG_CACHES):
         page_frag_cache_drain(machine.k, cpu, which)
     machine.check()
 
 
-# -- the report ------------------------------------------------------------------------------------------------------
-
-_POOL_COUNTERS = (
-    "alloc_fast",
-    "alloc_slow",
-    "alloc_slow_high_order",
-    "alloc_empty",
-    "alloc_refill",
-    "alloc_waive",
-    "recycle_cached",
-    "recycle_cache_full",
-    "recycle_ring",
-    "recycle_ring_full",
-    "recycle_released_refcnt",
-)
-
-
-def _report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str, Any]:
-    k = machine.k
-    run, w = k.run[0], k.wire[0]
-    zones = k.arrays["zone"]
-    locks = k.arrays["lock"][: machine.nodes]
-    books = take_stock(k, nic.pages_held())
-    if books.errors:
-        raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
-    rxqs = [k.rxq[nic.nic.rxq(i)] for i in range(nic.nic.queues)]
-    received = sum(q.packets for q in rxqs)
-    dropped = {
-        "rx_out_of_buffer": sum(q.out_of_buffer for q in rxqs),
-        "oversize": sum(q.oversize for q in rxqs),
-        "no_skb": run.dropped_no_skb,
-        "qdisc": run.dropped_by_qdisc,
-        "consumer": run.dropped_by_consumer,
-    }
-    virtual_ps = int(k.arrays["cpu"]["clock"].max())
-    callgraph, busy_ps = _callgraph(machine)
-    holds = int(zones["acquisitions"].sum())
-    moved = int(zones["pages_alloc"].sum() + zones["pages_free"].sum())
-    return {
-        "packets": {
-            "offered": w.packets,
-            "received": received,
-            "forwarded": run.forwarded,
-            "delivered": run.delivered,
-            "dropped": {reason: n for reason, n in dropped.items() if n},
-        },
-        "bytes": w.bytes,
-        "virtual_ns": virtual_ps / 1000,
-        "busy_ns": busy_ps / 1000,
-        "idle_ns": int(k.arrays["cpu"]["idle"].sum()) / 1000,
-        "pps": received * 10**12 / virtual_ps if virtual_ps else 0.0,
-        "xdp": {"aborted": 0, "drop": 0, "pass": 0, "tx": 0, "redirect": 0},
-        "page_pool": [_pool_report(k, number) for number in range(k.pools[0].count)],
-        "ethtool": nic.ethtool(),
-        "zone_lock": {
-            "acquisitions": holds,
-            "acquisitions_alloc": int(zones["acquisitions_alloc"].sum()),
-            "acquisitions_free": int(zones["acquisitions_free"].sum()),
-            "pages_alloc": int(zones["pages_alloc"].sum()),
-            "pages_freed": int(zones["pages_free"].sum()),
-            "pages_per_hold": moved / holds if holds else 0.0,
-            "contended": int(locks["contended"].sum()),
-            "wait_ns": int(locks["wait"].sum()) / 1000,
-            "hold_ns": int(locks["hold"].sum()) / 1000,
-        },
-        "callgraph": callgraph,
-        "leaks": [],
-        "pages": {
-            "allocated": int(zones["allocated"].sum()),
-            "freed": int(zones["freed"].sum()),
-            "in_use": _in_use(books.places),
-            "initial_in_use": initial_in_use,
-            "places": books.places,
-        },
-    }
-
-
-def _pool_report(k: Any, number: int) -> dict[str, int]:
-    p = k.pool[number]
-    inflight = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
-    report = {"id": number + 1, "inflight": inflight - (1 << 32) if inflight >= 1 << 31 else inflight}
-    report |= {name.replace("_", "-"): getattr(p, name) for name in _POOL_COUNTERS}
-    return report
-
-
-def _callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
-    """Every call path with calls, self and inclusive time, parents before children; and all busy time (ps)."""
-    k = machine.k
-    if k.tree[0].full:
-        raise EmulatorError(f"netemu itself is wrong: a run has more than {MAX_NODES} call paths")
-    nodes = k.tree[0].nodes + 1
-    functions = k.arrays["node"]["function"][:nodes]
-    parents = k.arrays["node"]["parent"][:nodes]
-    rows = k.arrays["path_cost"].reshape(machine.cpus, MAX_NODES)[:, :nodes]
-    calls = rows["calls"].sum(axis=0)
-    own = calls * k.arrays["cost"][functions] + rows["extra"].sum(axis=0)
-    total = own.copy()
-    for node in range(nodes - 1, 0, -1):  # children have higher numbers than their parents
-        total[parents[node]] += total[node]
-    busy = int(total[0])
-    renamed = function_names(machine.era)
-    graph = []
-    for node in _depth_first(parents):
-        if total[node] or calls[node]:
-            path = [renamed.get(name, name) for name in call_path(k, node)]
-            graph.append(
-                {
-                    "path": path,
-                    "calls": int(calls[node]),
-                    "self_ns": int(own[node]) / 1000,
-                    "total_ns": int(total[node]) / 1000,
-                    "percent": 100 * int(total[node]) / busy if busy else 0.0,
-                }
-            )
-    return graph, busy
-
-
-def _depth_first(parents: Any) -> Iterator[int]:
-    children: dict[int, list[int]] = {}
-    for node in range(1, len(parents)):
-        children.setdefault(int(parents[node]), []).append(node)
-    stack = list(reversed(children.get(0, [])))
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(children.get(node, [])))
-
-
-__all__ = ["PacketSource", "Replay", "ReplayResult", "open_source", "replay"]
+__all__ = ["Replay", "ReplayResult", "replay"]

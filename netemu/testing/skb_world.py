@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netemu.engine.events import heard, listen
-from netemu.machine import SkBuff
+from netemu.handles import SkBuff
 from netemu.mm.layout import NAPI_FRAGS, NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE
 from netemu.mm.page_alloc import alloc_pages_node
 from netemu.mm.page_frag import PAGE_FRAG_CACHE_MAX_SIZE

@@ -16,7 +16,8 @@ import numpy as np
 from netemu.engine.faults import raise_fault
 from netemu.engine.log import messages_since
 from netemu.errors import KernelBug, UsageError
-from netemu.machine import Machine, PagePool, PoolStatistics
+from netemu.handles import PagePool, PoolStatistics
+from netemu.machine import Machine
 from netemu.mm.layout import MAX_ORDER, NONE, PAGE_ARRAY_ROWS, PG_PFMEMALLOC
 from netemu.mm.page_alloc import drop_page
 from netemu.mm.page_source import (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netemu import Machine
-from netemu.machine import Page
+from netemu.handles import Page
 from netemu.mm.page_alloc import drain_pages_zone
 from tests.mm.memory import assert_books_balance, cpu_lists, free_lists, holds, set_pcps, small_machine
 from tests.mm.model import LIST_ORDERS, SLOW, SlowAllocator

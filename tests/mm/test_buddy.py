@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netemu import KernelBug, Machine
-from netemu.machine import Page
+from netemu.handles import Page
 from tests.mm.memory import arrange, assert_books_balance, free_lists, holds, occupied, small_machine
 
 

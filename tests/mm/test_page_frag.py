@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netemu import KernelBug, Machine
-from netemu.machine import Page
+from netemu.handles import Page
 from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, PAGE_SIZE, PG_PFMEMALLOC
 from netemu.mm.page_frag import page_frag_alloc, page_frag_alloc_1k, page_frag_cache_drain
 from tests.mm.memory import arrange, assert_books_balance, cpu_lists, holds, small_machine

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from netemu import Machine
-from netemu.machine import Page
+from netemu.handles import Page
 from netemu.mm.zone_setup import low_watermark, pcp_batch
 from tests.mm.memory import arrange, assert_books_balance, cpu_lists, free_lists, holds, set_pcps, small_machine
 
