@@ -1,0 +1,92 @@
+"""A run of a program over a packet: set up, called, and its outcome read off."""
+
+from __future__ import annotations
+
+from .arena import host
+from .helper_routines import (
+    LOW32,
+    MD_EGRESS,
+    MD_IFINDEX,
+    MD_RXQ,
+    XDP_ABORTED,
+    XDP_PACKET_HEADROOM,
+    publish,
+)
+from .routine import routine
+from .state import State
+
+
+@routine(inline=True)
+def begin(vm: State, length: int) -> int:
+    """Set up a run over a packet of ``length`` bytes that is in its place behind the headroom."""
+    if vm.moved:
+        vm.fill(vm.data_hard_start, 0, XDP_PACKET_HEADROOM)
+        vm.moved = 0
+    vm.data = vm.data_hard_start + XDP_PACKET_HEADROOM
+    vm.data_meta = vm.data
+    vm.data_end = vm.data + length
+    vm.store32(vm.ctx + MD_IFINDEX, vm.ifindex)
+    vm.store32(vm.ctx + MD_RXQ, vm.rxq)
+    vm.store32(vm.ctx + MD_EGRESS, 0)
+    publish(vm)
+    vm.budget = vm.full_budget
+    vm.tail_calls = 0
+    vm.fault = 0
+    vm.redirect_map = 0
+    vm.redirect_ifindex = 0
+    return 0
+
+
+@routine(inline=True)
+def finish(vm: State, returned: int) -> int:
+    """The verdict of a run: what the program returned, as 32 bits; XDP_ABORTED after a fault."""
+    return XDP_ABORTED if vm.fault else returned & LOW32
+
+
+@routine
+def run_packet(vm: State, entry: int, length: int) -> int:
+    """Run over the packet that is in its place."""
+    begin(vm, length)
+    return finish(vm, vm.run(entry, vm.ctx, vm.stack_top))
+
+
+@routine
+def run_repeated(vm: State, entry: int, length: int, times: int) -> int:
+    """Run over the packet in place ``times`` times, without restoring it in between; the last verdict."""
+    verdict = XDP_ABORTED
+    while times:
+        begin(vm, length)
+        verdict = finish(vm, vm.run(entry, vm.ctx, vm.stack_top))
+        times -= 1
+    return verdict
+
+
+@routine
+def run_batch(vm: State, entry: int, packets: int, ends: int, count: int, verdicts: int, out: int, room: int) -> int:
+    """Run over ``count`` packets that lie behind one another at real address ``packets``.
+
+    ``ends`` has the end of each (64 bits), ``verdicts`` takes one word of 32 bits per packet.  If ``out`` is not 0, what
+    a packet has become goes there, ``room`` bytes apart: its length (32 bits), the length of its metadata (32 bits),
+    metadata and data.  Returns how many runs ended in a fault.
+    """
+    number, start, faults = 0, 0, 0
+    while number < count:
+        end = host.load64(ends + (number << 3))
+        vm.from_host(vm.data_hard_start + XDP_PACKET_HEADROOM, packets + start, end - start)
+        begin(vm, end - start)
+        verdict = finish(vm, vm.run(entry, vm.ctx, vm.stack_top))
+        host.store32(verdicts + (number << 2), verdict)
+        if vm.fault:
+            faults += 1
+        if out:
+            place = out + number * room
+            host.store32(place, vm.data_end - vm.data)
+            host.store32(place + 4, vm.data - vm.data_meta)
+            vm.to_host(place + 8, vm.data_meta, vm.data_end - vm.data_meta)
+        start = end
+        number += 1
+    return faults
+
+
+RUNS = {run_packet.name: (run_packet, 2), run_repeated.name: (run_repeated, 3), run_batch.name: (run_batch, 7)}
+"""Routines that Python calls, with the number of their words."""
