@@ -43,8 +43,11 @@ class Maker:
         r = self.random
         options = bytes(r.choice((0,) * 12 + (4, 8, 40)))
         words = 5 + len(options) // 4
-        source = bytes([10, r.randrange(3), r.choice((0, 2)), r.choice((1, 1, 1, 5))])
-        target = bytes([192, 168, r.choice((0, 0, 0, 1)), r.randrange(1, 5)])
+        if r.randrange(3):  # flows that come again
+            source, target = bytes([10, r.choice((0, 0, 1)), 2, 5]), bytes([192, 168, 0, r.choice((1, 1, 2, 3))])
+        else:
+            source = bytes([10, r.randrange(3), r.choice((0, 2)), r.randrange(8)])
+            target = bytes([192, 168, r.randrange(2), r.randrange(6)])
         head = struct.pack(
             "!BBHHHBBH4s4s",
             changed.get("version", 4) << 4 | changed.get("words", words),
@@ -85,7 +88,7 @@ class Maker:
     def tcp(self, size: int, flags: int | None = None) -> bytes:
         r = self.random
         flags = r.choice((0x02, 0x02, 0x12, 0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x04, 0x29, 0x30, 0xFF, 0)) if flags is None else flags
-        source, target = 1024 + r.randrange(2), r.choice(PORTS)
+        source, target = 1024 + r.randrange(2), r.choice((80, 80, 80, 443, 443, r.choice(PORTS)))
         offset = r.choice((5, 5, 5, 8, 15, 0, 3))
         head = struct.pack("!HHIIBBHHH", source, target, r.randrange(1 << 32), 7, offset << 4, flags, 1024, r.randrange(65536), 0)
         return head + self.bytes(size)
