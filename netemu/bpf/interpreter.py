@@ -89,7 +89,7 @@ def steps(vm: VirtualMachine, program: LoadedProgram, registers: list[int]) -> I
                 result = _call_helper(state, insn.imm, registers, pc)
                 if insn.imm == _TAIL_CALL and result:
                     program, pc = vm.programs[result - 1], 0
-                    registers[:10] = [0, registers[1], *[0] * 8]
+                    registers[:10] = [0, state.ctx, *[0] * 8]
                 else:
                     registers[0] = result
                     pc += 1

@@ -276,9 +276,7 @@ def value_address(vm: State, d: int, number: int) -> int:
 
 @routine(inline=True)
 def array_lookup(vm: State, key: int, values: int, entries: int, stride: int, per_cpu: int) -> int:
-    """``array_map_lookup_elem``, ``percpu_array_map_lookup_elem``."""
-    if vm.strict and reachable(vm, key, 4, 0) == 0:
-        return 0
+    """``array_map_lookup_elem``, ``percpu_array_map_lookup_elem``; the key may be read."""
     number = vm.load32(key)
     if number >= entries:
         return 0
@@ -291,9 +289,7 @@ def array_lookup(vm: State, key: int, values: int, entries: int, stride: int, pe
 def hash_lookup(
     vm: State, d: int, key: int, size: int, mask: int, node_size: int, values: int, entries: int, stride: int, kind: int
 ) -> int:
-    """``htab_map_lookup_elem`` and its per-CPU and LRU variants."""
-    if vm.strict and reachable(vm, key, size, 0) == 0:
-        return 0
+    """``htab_map_lookup_elem`` and its per-CPU and LRU variants; the key may be read."""
     vm.to_host(vm.scratch, key, size)
     nodes = host.load64(d + D_NODES)
     number = hash_find(vm, vm.scratch, size, host.load64(d + D_BUCKETS), mask, nodes, node_size)

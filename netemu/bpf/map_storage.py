@@ -65,12 +65,12 @@ class Storage:
         self.cpus = cpus if self.kind in PER_CPU else 1
         self.entries = spec.max_entries or (cpus if self.kind == MapType.PERF_EVENT_ARRAY else 1)
         self.descriptor = descriptors + number * DESCRIPTOR_BYTES
-        self.values = self.stride = self.node_size = self.bucket_mask = 0
+        self.values = self.size = self.stride = self.node_size = self.bucket_mask = 0
         self.readonly = spec.readonly or bool(spec.flags & BPF_F_RDONLY_PROG)
         if self.kind in ARRAYS or self.kind in HASHES or self.kind == MapType.LPM_TRIE:
             self.stride = _rounded(spec.value_size)
-            size = self.stride * self.entries * self.cpus
-            self.values = arena.region(f"map {spec.name}", size, writable=not self.readonly).address
+            self.size = self.stride * self.entries * self.cpus
+            self.values = arena.region(f"map {spec.name}", self.size, writable=not self.readonly).address
         elif self.kind != MapType.PROG_ARRAY and self.kind != MapType.PERF_EVENT_ARRAY:
             self.values = arena.region(f"map {spec.name}", 8, writable=False).address
         self.control = self._control(spec)

@@ -26,6 +26,7 @@ _FIELDS = (
     "nr_maps",
     "programs",  # real address of the entry points of loaded programs
     "nr_programs",
+    "library",  # real address of the table of shared routines
     "python",  # what upcall calls
     "budget",  # instructions left to this run
     "full_budget",

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from itertools import count
 
 from . import instructions as bpf
-from .helper_routines import helper_routines
+from .guesses import PACKET, Extent, Guesses
+from .helper_routines import MD_BYTES, MD_DATA, MD_DATA_END, MD_DATA_META, helper_routines
 from .instructions import Instruction
+from .library import shared_routines
 from .map_kinds import (
     ARRAYS,
     DESCRIPTOR_BYTES,
@@ -23,7 +25,7 @@ from .map_kinds import (
     HASHES,
     MapType,
 )
-from .map_routines import array_lookup, hash_lookup
+from .map_routines import array_lookup, hash_lookup, reachable
 from .map_storage import Storage
 from .routine import DECLARATIONS, Layout, Routine, with_callees
 from .state import FAULT_ACCESS, FAULT_BUDGET, FAULT_DEPTH, MAX_CALL_FRAMES, OFFSETS, STACK_FRAME
@@ -47,8 +49,14 @@ class Surroundings:
     layout: Layout
     storages: list[Storage | None]
     stack_top: int
+    context: int | None
+    """Arena address of ``struct xdp_md``; None: programs get something else in r1."""
     known_regions: Callable[[int, int, bool], bool]
     """Does a constant address of a size lie inside a region of its own (for reading, or writing too)?"""
+
+    @property
+    def context_extent(self) -> Extent | None:
+        return None if self.context is None else Extent(self.context, self.context + MD_BYTES, False)
 
     @property
     def lowest_frame(self) -> int:
@@ -60,7 +68,7 @@ def llvm_module(program: list[Instruction], functions: list[Function], around: S
     used: dict[str, Routine] = {}
     lookups: set[int] = set()
     texts = [
-        _FunctionText(program, function, functions, around, used, lookups).text for function in reachable(program, functions)
+        _FunctionText(program, function, functions, around, used, lookups).text for function in called(program, functions)
     ]
     for number in sorted(lookups):
         texts.append(_lookup_text(number, around.storages[number], used))
@@ -70,7 +78,7 @@ def llvm_module(program: list[Instruction], functions: list[Function], around: S
     return "\n".join([DECLARATIONS, *texts, tail])
 
 
-def reachable(program: list[Instruction], functions: list[Function]) -> list[Function]:
+def called(program: list[Instruction], functions: list[Function]) -> list[Function]:
     """The functions that the first one calls, directly or not, itself first."""
     by_start = {function.start: function for function in functions}
     found = [functions[0]]
@@ -141,8 +149,13 @@ class _FunctionText:
         self.from_frame: dict[str, int] = {}
         self.checked: dict[tuple[str, bool], list[tuple[int, int]]] = {}
         self.helpers = helper_routines()
+        self.guesses = Guesses(around.context_extent)
+        self.context_in: set[int] = set()
+        self.in_first_block = True
+        main = function.start == 0
+        if around.context is not None and main and not self._comes_back():
+            self.context_in = {1}
         self._translate()
-        main = function is functions[0] or function.start == 0
         head = f"define {'' if main else 'internal '}i64 @{ENTRY if main else f'f{function.start}'}"
         arguments = ", ".join(["ptr noalias %vm", "ptr noalias %base", *(f"i64 %a{n}" for n in range(1, 6)), "i64 %fp"])
         self.text = "\n".join([f"{head}({arguments}) nounwind {{", *self.lines, "}\n"])
@@ -180,12 +193,17 @@ class _FunctionText:
     def get(self, register: int) -> str:
         if register == bpf.FRAME_POINTER:
             return "%fp"
+        if register in self.context_in:
+            return str(self.around.context)
         found = self.values.get(register)
         if found is None:
             found = self.values[register] = self.value(f"load i64, ptr %r{register}")
         return found
 
     def set(self, register: int, value: str) -> None:
+        self.context_in.discard(register)
+        if self.in_first_block and value == str(self.around.context):
+            self.context_in.add(register)
         self.values[register] = value
         self.changed.add(register)
 
@@ -211,6 +229,7 @@ class _FunctionText:
         open_block = True
         pc = self.function.start
         reached = self._reached()
+        lasting = {r for r, n in self._writes(reached).items() if n == (0 if r == 1 else 1)}
         while pc < self.function.end:
             insn = self.program[pc]
             width = 2 if insn.code == bpf.LDDW else 1
@@ -220,7 +239,12 @@ class _FunctionText:
                         self.flush()
                         self.emit(f"br label %L{pc}")
                     self.start(f"L{pc}")
+                    if pc != self.function.start:
+                        self.in_first_block = False
+                        self.context_in &= lasting
+                found = self._found(insn)
                 open_block = self._instruction(insn, pc)
+                self.guesses.follow(insn, found)
             pc += width
         self._emit_fault_block()
 
@@ -252,11 +276,53 @@ class _FunctionText:
                 pc += 2 if insn.code == bpf.LDDW else 1
         return found
 
+    def _writes(self, reached: set[int]) -> dict[int, int]:
+        """How many instructions write each register."""
+        writes = dict.fromkeys(range(bpf.FRAME_POINTER), 0)
+        for pc in reached:
+            insn = self.program[pc]
+            if insn.kind in (bpf.ALU, bpf.ALU64, bpf.LDX, bpf.LD):
+                writes[insn.dst] += 1
+            elif insn.code == bpf.CALL_OP:
+                writes[0] += 1
+            elif insn.kind == bpf.STX and insn.mode == bpf.ATOMIC and insn.imm & bpf.FETCH:
+                writes[0 if insn.imm == bpf.CMPXCHG else insn.src] += 1
+        return writes
+
+    def _comes_back(self) -> bool:
+        """Can control return to the program's first instruction, where r1 is the context at first?"""
+        for pc, insn in enumerate(self.program):
+            local = insn.code == bpf.CALL_OP and insn.src == bpf.CALL_LOCAL and pc + 1 + insn.imm == 0
+            if local or (insn.is_jump and bpf.jump_target(insn, pc) == 0):
+                return True
+        return False
+
+    def _found(self, insn: Instruction) -> Extent | None:
+        """Where the value is that an instruction looks up, if that can be said beforehand."""
+        number = -1
+        if insn.code == bpf.CALL_OP and insn.src == bpf.CALL_HELPER and insn.imm == _MAP_LOOKUP:
+            number = self._known_map()
+        elif insn.code == bpf.LDDW and insn.src == bpf.MAP_VALUE:
+            number = insn.imm
+        storage = self.around.storages[number] if number >= 0 else None
+        if storage is None or not storage.stride:
+            return None
+        return Extent(storage.values, storage.values + storage.size, not storage.readonly)
+
+    def _known_map(self) -> int:
+        """Number of the map whose handle is in r1, or -1."""
+        handle = self.values.get(1, "%")
+        number = int(handle) ^ HANDLE if _literal(handle) else -1
+        return number if 0 <= number < len(self.around.storages) else -1
+
     def _instruction(self, insn: Instruction, pc: int) -> bool:
         """Translate one instruction; returns whether control goes on to the next one in the same block."""
         kind = insn.kind
         if kind in (bpf.ALU, bpf.ALU64):
             self._arithmetic(insn)
+        elif kind == bpf.LDX and self._is_packet_bound(insn):
+            field = {MD_DATA: "data", MD_DATA_END: "data_end", MD_DATA_META: "data_meta"}[insn.off]
+            self.set(insn.dst, self.value(f"load i64, ptr {self.field(field)}"))
         elif kind == bpf.LDX:
             pointer = self._pointer(insn.src, insn.off, insn.size, False, pc)
             loaded = self.value(f"load i{insn.size * 8}, ptr {pointer}, align 1")
@@ -343,13 +409,18 @@ class _FunctionText:
         self.emit(f"{leave}:\nret i64 0")
         self.emit(f"{self.block}:")
 
+    def _is_packet_bound(self, insn: Instruction) -> bool:
+        """Does a load read the packet's bounds from the context?  In strict mode no program can have changed them there."""
+        where = insn.src in self.context_in and insn.off in (MD_DATA, MD_DATA_END, MD_DATA_META)
+        return self.layout.strict and where and insn.size == 4 and insn.mode == bpf.MEM
+
     # -- memory ----------------------------------------------------------------------------------------------------
 
     def _pointer(self, register: int, offset: int, size: int, write: bool, pc: int) -> str:
         """A pointer to ``size`` bytes that is inside the arena, whatever the register holds."""
         base = self.get(register)
-        frame = 0 if register == bpf.FRAME_POINTER else self.from_frame.get(base)
-        if frame is not None and -STACK_FRAME <= frame + offset <= -size:
+        if self._in_frame(register, offset, size):
+            frame = self.from_frame.get(base, 0)
             place = self.value(f"add i64 %fp, {frame + offset}")
             return self.value(f"getelementptr i8, ptr %base, i64 {place}")
         if _literal(base):
@@ -358,26 +429,58 @@ class _FunctionText:
                 return self.value(f"getelementptr i8, ptr %base, i64 {address}")
         address_value = self.value(f"add i64 {base}, {offset}") if offset else base
         if self.layout.strict:
-            self._check(base, offset, address_value, size, write, pc)
+            self._check(base, offset, address_value, size, write, pc, self.guesses.registers.get(register))
         lines, pointer = self.layout.arena_pointer(address_value, self.name)
         self.lines += lines
         return pointer
 
-    def _check(self, base: str, offset: int, address: str, size: int, write: bool, pc: int) -> None:
-        """Hold an access against the bounds of its slot, unless the block has done so for these bytes."""
+    def _in_frame(self, register: int, offset: int, size: int) -> bool:
+        """Is an access known to be inside the function's own stack frame?"""
+        frame = 0 if register == bpf.FRAME_POINTER else self.from_frame.get(self.get(register))
+        return frame is not None and -STACK_FRAME <= frame + offset <= -size
+
+    def _check(
+        self, base: str, offset: int, address: str, size: int, write: bool, pc: int, guess: Extent | None
+    ) -> None:
+        """End the run if an access leaves its region, unless the block has looked at these bytes before."""
         done = self.checked.setdefault((base, write), [])
         if any(low <= offset and offset + size <= high for low, high in done):
             return
         done.append((offset, offset + size))
-        table = self.value(f"load i64, ptr {self.field('write_bounds' if write else 'read_bounds')}")
-        slots = (1 << self.layout.address_bits - 20) - 1
-        slot = self.value(f"and i64 {self.value(f'lshr i64 {address}, 20')}, {slots}")
-        bounds = self.value(f"inttoptr i64 {table} to ptr")
-        row = self.value(f"load i64, ptr {self.value(f'getelementptr i64, ptr {bounds}, i64 {slot}')}")
-        low, high = self.value(f"and i64 {row}, {_LOW_MASK}"), self.value(f"lshr i64 {row}, 32")
+        if guess is PACKET:
+            low = self.value(f"load i64, ptr {self.field('data_meta')}")
+            high = self.value(f"load i64, ptr {self.field('data_end')}")
+        elif guess is not None and (guess.writable or not write):
+            low, high = str(guess.low), str(guess.high)
+        else:
+            low, high = self._bounds_of_slot(address, write)
+            self._fault_if(self._outside(address, low, high, size), FAULT_ACCESS, pc, address, size)
+            return
+        self._look_again_if(self._outside(address, low, high, size), address, size, write, pc)
+
+    def _outside(self, address: str, low: str, high: str, size: int) -> str:
         last = self.value(f"sub i64 {high}, {size}")
         below, above = self.value(f"icmp slt i64 {address}, {low}"), self.value(f"icmp sgt i64 {address}, {last}")
-        self._fault_if(self.value(f"or i1 {below}, {above}"), FAULT_ACCESS, pc, address, size)
+        return self.value(f"or i1 {below}, {above}")
+
+    def _bounds_of_slot(self, address: str, write: bool) -> tuple[str, str]:
+        table = self.value(f"load ptr, ptr {self.field('write_bounds' if write else 'read_bounds')}")
+        slots = (1 << self.layout.address_bits - 20) - 1
+        slot = self.value(f"and i64 {self.value(f'lshr i64 {address}, 20')}, {slots}")
+        row = self.value(f"load i64, ptr {self.value(f'getelementptr i64, ptr {table}, i64 {slot}')}")
+        return self.value(f"and i64 {row}, {_LOW_MASK}"), self.value(f"lshr i64 {row}, 32")
+
+    def _look_again_if(self, condition: str, address: str, size: int, write: bool, pc: int) -> None:
+        """The guess was wrong: leave it to the slot's bounds."""
+        again, leave = f"n{next(self.numbers)}", f"n{next(self.numbers)}"
+        self.go_on()
+        self.emit(f"br i1 {condition}, label %{again}, label %{self.block}, !prof !0")
+        self.emit(f"{again}:")
+        self.emit(f"store i64 {pc}, ptr {self.field('pc')}")
+        allowed = self._call_routine(reachable, [address, str(size), str(int(write))])
+        self.emit(f"br i1 {self.value(f'icmp ne i64 {allowed}, 0')}, label %{self.block}, label %{leave}")
+        self.emit(f"{leave}:\nret i64 0")
+        self.emit(f"{self.block}:")
 
     def _constant(self, insn: Instruction, pc: int) -> None:
         if insn.src == bpf.CONSTANT:
@@ -494,27 +597,41 @@ class _FunctionText:
         if self.layout.strict:
             self.emit(f"store i64 {pc}, ptr {self.field('pc')}")
         words = [self.get(register) for register in range(1, 6)]
-        known = int(words[0]) ^ HANDLE if _literal(words[0]) else -1
-        if insn.imm == _MAP_LOOKUP and 0 <= known < len(self.around.storages) and self._has_fast_lookup(known):
+        known = self._known_map()
+        fast = insn.imm == _MAP_LOOKUP and known >= 0 and self._has_fast_lookup(known)
+        if fast:
+            storage = self.around.storages[known]
+            assert storage is not None
+            if self.layout.strict and not self._in_frame(2, 0, storage.key_size):
+                self._check(words[1], 0, words[1], storage.key_size, False, pc, self.guesses.registers.get(2))
             self.lookups.add(known)
             found = self.value(f"call i64 @lookup{known}(ptr %vm, ptr %base, i64 {words[1]})")
         else:
-            routine = self.helpers[insn.imm]
-            self.used[routine.name] = routine
-            arguments = "".join(f", i64 {word}" for word in words)
-            found = self.value(f"call i64 @{routine.name}(ptr %vm, ptr %base{arguments})")
+            found = self._call_routine(self.helpers[insn.imm], words)
         self.set(0, found)
+        if fast:
+            return
         self.checked.clear()
         if self.layout.strict:
             self._leave_if_faulted()
         if insn.imm == _TAIL_CALL:
-            self._go_on_in_program(found, words[0])
+            self._go_on_in_program(found)
+
+    def _call_routine(self, routine: Routine, words: list[str]) -> str:
+        arguments = "".join(f", i64 {word}" for word in words)
+        place = shared_routines().get(routine.name)
+        if place is None:
+            self.used[routine.name] = routine
+            return self.value(f"call i64 @{routine.name}(ptr %vm, ptr %base{arguments})")
+        table = self.value(f"load ptr, ptr {self.field('library')}")
+        callee = self.value(f"load ptr, ptr {self.value(f'getelementptr ptr, ptr {table}, i64 {place}')}")
+        return self.value(f"call i64 {callee}(ptr %vm, ptr %base{arguments})")
 
     def _has_fast_lookup(self, number: int) -> bool:
         storage = self.around.storages[number]
         return storage is not None and (storage.kind in ARRAYS or storage.kind in HASHES)
 
-    def _go_on_in_program(self, number: str, context: str) -> None:
+    def _go_on_in_program(self, number: str) -> None:
         """A tail call: leave for another program if there is one; the frame is reused."""
         none, leave = self.value(f"icmp eq i64 {number}, 0"), f"n{next(self.numbers)}"
         self.go_on()
@@ -524,6 +641,7 @@ class _FunctionText:
         distance = self.value(f"shl i64 {number}, 3")  # programs are numbered from 1 here, so one word back
         place = self.value(f"getelementptr i8, ptr {self.value(f'inttoptr i64 {table} to ptr')}, i64 {distance}")
         entry = self.value(f"load ptr, ptr {self.value(f'getelementptr i8, ptr {place}, i64 -8')}")
+        context = self.value(f"load i64, ptr {self.field('ctx')}")
         arguments = f"ptr %vm, ptr %base, i64 {context}, i64 0, i64 0, i64 0, i64 0, i64 %fp"
         self.emit(f"ret i64 {self.value(f'call i64 {entry}({arguments})')}")
         self.emit(f"{self.block}:")

@@ -11,16 +11,17 @@ from typing import Any, Literal
 from ..engine.jit import JIT
 from . import interpreter
 from .arena import SLOT, Arena, Region
-from .compiler import Code, compiled, function
+from .compiler import Code, compiled
 from .errors import BpfError, ProgramRejected, Unsupported
 from .helper_routines import MD_BYTES, TAILROOM, XDP_PACKET_HEADROOM
-from .instructions import CALL_OP, LDDW, MAP, MAP_VALUE, Instruction, encode
+from .instructions import LDDW, MAP, MAP_VALUE, Instruction, encode
+from .library import library
 from .map_kinds import DESCRIPTOR_BYTES, MAX_KEY_SIZE
 from .map_storage import Storage
 from .maps import Map
 from .objects import BpfObject, MapSpec, ProgramSpec
 from .python_helpers import PythonHelpers
-from .routine import DECLARATIONS, Layout, with_callees
+from .routine import Layout
 from .run_routines import RUNS
 from .state import FAULT_NONE, FAULT_PYTHON, MAX_CALL_FRAMES, OFFSETS, STACK_FRAME, UPCALL, State
 from .structure import Function, check_structure
@@ -128,8 +129,9 @@ class VirtualMachine:
         self.state = self._state(safety, seed, budget, frame_size)
         self.cpus = cpus
         self.layout = Layout(OFFSETS, address_bits=self.arena.bits, strict=self.state.strict)
-        self._runs: dict[str, Any] = {}
-        self._run_code: Code | None = None
+        self._library = library(self.arena.bits, bool(self.state.strict)) if jit else None
+        if self._library is not None:
+            self.state.library = self._library.address
         self.maps: dict[str, Map] = {
             spec.name: Map(self, number, spec) for number, spec in enumerate(bpf.maps) if number not in self.missing_maps
         }
@@ -238,7 +240,7 @@ class VirtualMachine:
         return self.storages[number].stride > 0 and 0 <= offset < self.storages[number].stride
 
     def _compile(self, program: LoadedProgram) -> None:
-        around = Surroundings(self.layout, self.storages, self.state.stack_top, self._known_region)
+        around = Surroundings(self.layout, self.storages, self.state.stack_top, self.ctx.address, self._known_region)
         ingredients = [encode(program.instructions), self._geometry()]
         program.code = compiled(
             b"\n".join(ingredients),
@@ -276,8 +278,8 @@ class VirtualMachine:
 
     def call(self, name: str, *words: int) -> int:
         """Call one of :data:`~netemu.bpf.run_routines.RUNS`, and raise what a helper in Python raised in it."""
-        if self.jit:
-            result = self._run_function(name)(ctypes.addressof(self.state), self.arena.base, *words)
+        if self._library is not None:
+            result = self._library.run(name)(ctypes.addressof(self.state), self.arena.base, *words)
         else:
             result = RUNS[name][0](self.state, *words)
         if self.error is not None:
@@ -289,14 +291,6 @@ class VirtualMachine:
         """What runs call: the address of the machine code, or of an interpreted program its number."""
         self.state.program = program.number
         return self._programs[program.number] if self.jit else program.number
-
-    def _run_function(self, name: str) -> Any:
-        if name not in self._runs:
-            if self._run_code is None:
-                roots = {n: routine for n, (routine, _) in RUNS.items()}
-                self._run_code = compiled(b"runs" + self._geometry()[:32], lambda: run_module(self.layout, roots))
-            self._runs[name] = function(self._run_code, name, RUNS[name][1])
-        return self._runs[name]
 
     def _interpret(self, number: int, r1: int, frame: int) -> int:
         return interpreter.run(self, self.programs[number], r1, frame)
@@ -345,12 +339,3 @@ class VirtualMachine:
 
     def read_host(self, address: int, length: int) -> bytes:
         return ctypes.string_at(address, length)
-
-
-def run_module(layout: Layout, roots: Mapping[str, Any]) -> str:
-    """The routines that Python calls, as an LLVM module."""
-    found = with_callees(list(roots.values()))
-    return "\n".join([DECLARATIONS, *(r.llvm_text(layout, external=r.name in roots) for r in found)])
-
-
-__all__ = ["CALL_OP", "Fault", "LoadedProgram", "VirtualMachine"]
