@@ -12,6 +12,7 @@ from .map_kinds import (
     EACCES,
     EFAULT,
     EINVAL,
+    ENOTSUPP,
 )
 from .map_routines import CPUMAP, DEVMAP, DEVMAP_HASH, LOW32, XSKMAP, descriptor, reachable, redirect_entry
 from .routine import Routine, less, routine, wrap
@@ -19,10 +20,8 @@ from .state import MAX_TAIL_CALLS, State
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 ETH_HLEN = 14
-XDP_FRAME = 40  # struct xdp_frame lives at the start of the headroom
 TAILROOM = 320  # struct skb_shared_info, aligned
 XDP_PACKET_HEADROOM = 256
-MAX_METADATA = 252
 MAX_CHECKSUMMED = 1 << 16
 JIFFY_NS = 4_000_000  # HZ=250
 BPF_F_BROADCAST, BPF_F_EXCLUDE_INGRESS = 8, 16
@@ -43,7 +42,7 @@ def publish(vm: State) -> int:
     """Show the program where its packet is: ``struct xdp_md``, and the bounds of strict mode."""
     vm.store32(vm.ctx + MD_DATA, vm.data)
     vm.store32(vm.ctx + MD_DATA_END, vm.data_end)
-    vm.store32(vm.ctx + MD_DATA_META, vm.data_meta)
+    vm.store32(vm.ctx + MD_DATA_META, vm.data_meta + vm.no_metadata)
     if vm.strict:
         bounds = vm.data_end << 32 | vm.data_meta
         host.store64(vm.read_bounds + (vm.data_hard_start >> 20 << 3), bounds)
@@ -56,7 +55,7 @@ def xdp_adjust_head(vm: State, _1: int, offset: int, _3: int, _4: int, _5: int) 
     """``bpf_xdp_adjust_head``; metadata moves along."""
     delta = sign_extended(vm, offset)
     data, metadata = wrap(vm.data + delta), vm.data - vm.data_meta
-    if less(data, vm.data_hard_start + XDP_FRAME + metadata) or less(vm.data_end - ETH_HLEN, data):
+    if less(data, vm.data_hard_start + vm.frame_struct + metadata) or less(vm.data_end - ETH_HLEN, data):
         return wrap(-EINVAL)
     vm.moved = 1
     vm.move(vm.data_meta + delta, vm.data_meta, metadata)
@@ -68,10 +67,12 @@ def xdp_adjust_head(vm: State, _1: int, offset: int, _3: int, _4: int, _5: int) 
 @routine
 def xdp_adjust_meta(vm: State, _1: int, offset: int, _3: int, _4: int, _5: int) -> int:
     """``bpf_xdp_adjust_meta``."""
+    if vm.no_metadata:
+        return wrap(-ENOTSUPP)
     meta = wrap(vm.data_meta + sign_extended(vm, offset))
-    if less(meta, vm.data_hard_start + XDP_FRAME) or less(vm.data, meta):
+    if less(meta, vm.data_hard_start + vm.frame_struct) or less(vm.data, meta):
         return wrap(-EINVAL)
-    if (vm.data - meta) & 3 or vm.data - meta > MAX_METADATA:
+    if (vm.data - meta) & 3 or vm.data - meta > vm.most_metadata:
         return wrap(-EACCES)
     vm.moved = 1
     vm.data_meta = meta
@@ -83,6 +84,8 @@ def xdp_adjust_tail(vm: State, _1: int, offset: int, _3: int, _4: int, _5: int) 
     """``bpf_xdp_adjust_tail``; what is added is zero."""
     delta = sign_extended(vm, offset)
     end = wrap(vm.data_end + delta)
+    if vm.no_growth and not less(delta, 0):
+        return wrap(-EINVAL)
     if less(vm.data_hard_start + vm.frame_size - TAILROOM, end) or less(end, vm.data + ETH_HLEN):
         return wrap(-EINVAL)
     if less(0, delta):
@@ -167,6 +170,7 @@ def redirect(vm: State, ifindex: int, flags: int, _3: int, _4: int, _5: int) -> 
     if flags:
         return XDP_ABORTED
     vm.redirect_map = 0
+    vm.redirect_target = 0
     vm.redirect_ifindex = ifindex & LOW32
     vm.redirect_flags = 0
     return XDP_REDIRECT
@@ -191,6 +195,7 @@ def redirect_map(vm: State, handle: int, key: int, flags: int, _4: int, _5: int)
     vm.redirect_map = (handle & LOW32) + 1
     vm.redirect_key = key & LOW32
     vm.redirect_ifindex = host.load32(entry + E_VALUE) if entry else 0
+    vm.redirect_target = host.load32(entry + E_VALUE + 4) if entry else 0
     vm.redirect_flags = flags
     return XDP_REDIRECT
 

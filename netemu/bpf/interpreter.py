@@ -52,14 +52,6 @@ def describe(program: list[Instruction], pc: int) -> str:
     return bpf.disassemble(program, pc)
 
 
-def run(vm: VirtualMachine, program: LoadedProgram, r1: int, frame: int) -> int:
-    """Run to the end; returns r0, or 0 after a fault."""
-    registers = [0, r1, 0, 0, 0, 0, 0, 0, 0, 0, frame]
-    for _ in steps(vm, program, registers):
-        pass
-    return registers[0]
-
-
 def steps(vm: VirtualMachine, program: LoadedProgram, registers: list[int]) -> Iterator[Step]:
     """Execute one instruction per step, in ``registers`` (11 words, of which r10 is set)."""
     state = vm.state

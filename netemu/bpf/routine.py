@@ -419,8 +419,8 @@ class _Translation:
         return self.value(f"call i64 {function}(ptr %vm, ptr %base{''.join(f', i64 {w}' for w in words)})")
 
     def run_program(self, words: list[str]) -> str:
-        entry, r1, frame = self.host_pointer(words[0]), words[1], words[2]
-        arguments = f"ptr %vm, ptr %base, i64 {r1}, i64 0, i64 0, i64 0, i64 0, i64 {frame}"
+        entry, r1, r2, frame = self.host_pointer(words[0]), *words[1:]
+        arguments = f"ptr %vm, ptr %base, i64 {r1}, i64 {r2}, i64 0, i64 0, i64 0, i64 {frame}"
         return self.value(f"call i64 {entry}({arguments})")
 
 

@@ -17,14 +17,14 @@ from .state import State
 
 
 @routine(inline=True)
-def begin(vm: State, length: int) -> int:
-    """Set up a run over a packet of ``length`` bytes that is in its place behind the headroom."""
+def begin(vm: State, length: int, meta: int) -> int:
+    """Set up a run over ``length`` bytes that are in their place behind the headroom, ``meta`` of them metadata."""
     if vm.moved:
         vm.fill(vm.data_hard_start, 0, XDP_PACKET_HEADROOM)
         vm.moved = 0
-    vm.data = vm.data_hard_start + XDP_PACKET_HEADROOM
-    vm.data_meta = vm.data
-    vm.data_end = vm.data + length
+    vm.data_meta = vm.data_hard_start + XDP_PACKET_HEADROOM
+    vm.data = vm.data_meta + meta
+    vm.data_end = vm.data_meta + length
     vm.store32(vm.ctx + MD_IFINDEX, vm.ifindex)
     vm.store32(vm.ctx + MD_RXQ, vm.rxq)
     vm.store32(vm.ctx + MD_EGRESS, 0)
@@ -44,19 +44,29 @@ def finish(vm: State, returned: int) -> int:
 
 
 @routine
-def run_packet(vm: State, entry: int, length: int) -> int:
+def run_packet(vm: State, entry: int, length: int, meta: int) -> int:
     """Run over the packet that is in its place."""
-    begin(vm, length)
-    return finish(vm, vm.run(entry, vm.ctx, vm.stack_top))
+    begin(vm, length, meta)
+    return finish(vm, vm.run(entry, vm.ctx, 0, vm.stack_top))
 
 
 @routine
-def run_repeated(vm: State, entry: int, length: int, times: int) -> int:
+def run_plain(vm: State, entry: int, r1: int, r2: int) -> int:
+    """Run a program that is for no packet, with two arguments; all 64 bits of r0."""
+    vm.budget = vm.full_budget
+    vm.tail_calls = 0
+    vm.fault = 0
+    returned = vm.run(entry, r1, r2, vm.stack_top)
+    return 0 if vm.fault else returned
+
+
+@routine
+def run_repeated(vm: State, entry: int, length: int, meta: int, times: int) -> int:
     """Run over the packet in place ``times`` times, without restoring it in between; the last verdict."""
     verdict = XDP_ABORTED
     while times:
-        begin(vm, length)
-        verdict = finish(vm, vm.run(entry, vm.ctx, vm.stack_top))
+        begin(vm, length, meta)
+        verdict = finish(vm, vm.run(entry, vm.ctx, 0, vm.stack_top))
         times -= 1
     return verdict
 
@@ -73,8 +83,8 @@ def run_batch(vm: State, entry: int, packets: int, ends: int, count: int, verdic
     while number < count:
         end = host.load64(ends + (number << 3))
         vm.from_host(vm.data_hard_start + XDP_PACKET_HEADROOM, packets + start, end - start)
-        begin(vm, end - start)
-        verdict = finish(vm, vm.run(entry, vm.ctx, vm.stack_top))
+        begin(vm, end - start, 0)
+        verdict = finish(vm, vm.run(entry, vm.ctx, 0, vm.stack_top))
         host.store32(verdicts + (number << 2), verdict)
         if vm.fault:
             faults += 1
@@ -88,5 +98,10 @@ def run_batch(vm: State, entry: int, packets: int, ends: int, count: int, verdic
     return faults
 
 
-RUNS = {run_packet.name: (run_packet, 2), run_repeated.name: (run_repeated, 3), run_batch.name: (run_batch, 7)}
+RUNS = {
+    run_packet.name: (run_packet, 3),
+    run_plain.name: (run_plain, 3),
+    run_repeated.name: (run_repeated, 4),
+    run_batch.name: (run_batch, 7),
+}
 """Routines that Python calls, with the number of their words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .arena import host
 
@@ -43,6 +44,10 @@ _FIELDS = (
     "data",
     "data_end",
     "frame_size",
+    "frame_struct",  # bytes at the start of the headroom that belong to the kernel (struct xdp_frame)
+    "most_metadata",
+    "no_metadata",  # the driver has no room for it
+    "no_growth",  # the end of the buffer is not known
     "moved",  # the packet's start was moved: its headroom may have been written
     "ctx",  # arena address of struct xdp_md
     "stack_top",
@@ -56,6 +61,7 @@ _FIELDS = (
     "redirect_map",  # map index + 1; 0: none
     "redirect_key",
     "redirect_ifindex",
+    "redirect_target",  # what the entry was bound to when the program was attached; 0: to nothing
     "redirect_flags",
 )
 
@@ -65,14 +71,15 @@ class State(ctypes.Structure):
 
     _fields_ = [(name, ctypes.c_uint64) for name in _FIELDS]  # noqa: RUF012 - ctypes wants a list
 
-    if not hasattr(ctypes, "netemu"):  # for type checkers: every field is an integer
-        base: int
-        data: int
+    if TYPE_CHECKING:  # every field is an integer
+
+        def __getattr__(self, name: str) -> int: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     mask: int
     strict: bool
     on_upcall: Callable[..., int]
-    on_run: Callable[[int, int, int], int]
+    on_run: Callable[[int, int, int, int], int]
 
     def _at(self, address: int) -> int:
         return self.base + (address & self.mask)
@@ -116,8 +123,8 @@ class State(ctypes.Structure):
     def upcall(self, *words: int) -> int:
         return self.on_upcall(*words)
 
-    def run(self, entry: int, r1: int, frame: int) -> int:
-        return self.on_run(entry, r1, frame)
+    def run(self, entry: int, r1: int, r2: int, frame: int) -> int:
+        return self.on_run(entry, r1, r2, frame)
 
 
 OFFSETS = {name: 8 * number for number, name in enumerate(_FIELDS)}

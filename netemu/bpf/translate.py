@@ -15,7 +15,7 @@ from itertools import count
 
 from . import instructions as bpf
 from .guesses import PACKET, Extent, Guesses
-from .helper_routines import MD_BYTES, MD_DATA, MD_DATA_END, MD_DATA_META, helper_routines
+from .helper_routines import MD_BYTES, MD_DATA, MD_DATA_END, helper_routines
 from .instructions import Instruction
 from .library import shared_routines
 from .map_kinds import (
@@ -321,7 +321,7 @@ class _FunctionText:
         if kind in (bpf.ALU, bpf.ALU64):
             self._arithmetic(insn)
         elif kind == bpf.LDX and self._is_packet_bound(insn):
-            field = {MD_DATA: "data", MD_DATA_END: "data_end", MD_DATA_META: "data_meta"}[insn.off]
+            field = "data" if insn.off == MD_DATA else "data_end"
             self.set(insn.dst, self.value(f"load i64, ptr {self.field(field)}"))
         elif kind == bpf.LDX:
             pointer = self._pointer(insn.src, insn.off, insn.size, False, pc)
@@ -411,7 +411,7 @@ class _FunctionText:
 
     def _is_packet_bound(self, insn: Instruction) -> bool:
         """Does a load read the packet's bounds from the context?  In strict mode no program can have changed them there."""
-        where = insn.src in self.context_in and insn.off in (MD_DATA, MD_DATA_END, MD_DATA_META)
+        where = insn.src in self.context_in and insn.off in (MD_DATA, MD_DATA_END)
         return self.layout.strict and where and insn.size == 4 and insn.mode == bpf.MEM
 
     # -- memory ----------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class ModelRun:
         entry = vm.entry(self.program)
         for packet in packets:
             vm.put_packet(packet)
-            verdicts.append(vm.call("run_packet", entry, len(packet)))
+            verdicts.append(vm.call("run_packet", entry, len(packet), 0))
             after.append(vm.arena.read(vm.state.data_meta, vm.state.data_end - vm.state.data_meta))
         maps = {
             name: content(found.kind, found.raw(), vm.state.cpu)

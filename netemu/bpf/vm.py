@@ -22,7 +22,7 @@ from .maps import Map
 from .objects import BpfObject, MapSpec, ProgramSpec
 from .python_helpers import PythonHelpers
 from .routine import Layout
-from .run_routines import RUNS
+from .run_routines import RUNS, begin
 from .state import FAULT_NONE, FAULT_PYTHON, MAX_CALL_FRAMES, OFFSETS, STACK_FRAME, UPCALL, State
 from .structure import Function, check_structure
 from .translate import ENTRY, Surroundings, llvm_module
@@ -33,6 +33,8 @@ DEFAULT_BUDGET = 1 << 23
 """Instructions that one run may take."""
 FRAME_BYTES = 4096
 MAX_FRAME_BYTES = 1 << 17
+FRAME_STRUCT, MAX_METADATA = 40, 252
+"""Bytes of headroom that struct xdp_frame takes, and of metadata that a packet can have, since v6.13."""
 MAX_PROGRAMS = 1024
 
 
@@ -86,6 +88,7 @@ class VirtualMachine:
         budget: instructions that one run may take.
         frame_size: bytes of a packet's buffer with headroom and tailroom.
         jit: compile programs; otherwise interpret them.
+        for_packets: programs get a packet's context in r1; otherwise whatever ``run_plain`` is given.
         arena_bits: size of the arena as a power of two.
 
     Raises:
@@ -102,6 +105,7 @@ class VirtualMachine:
         budget: int = DEFAULT_BUDGET,
         frame_size: int = FRAME_BYTES,
         jit: bool = JIT,
+        for_packets: bool = True,
         arena_bits: int | None = None,
     ) -> None:
         if safety not in ("sandbox", "strict"):
@@ -110,6 +114,7 @@ class VirtualMachine:
             raise BpfError(f"a frame of {frame_size} bytes: there can be {XDP_PACKET_HEADROOM + TAILROOM + 1} to {MAX_FRAME_BYTES}")
         self.bpf = bpf
         self.jit = jit
+        self.for_packets = for_packets
         self.arena = Arena(arena_bits)
         self.ctx = self.arena.region("the context (struct xdp_md)", MD_BYTES, writable=False)
         self.stack = self.arena.region("the stack", MAX_CALL_FRAMES * STACK_FRAME)
@@ -156,6 +161,7 @@ class VirtualMachine:
         state.full_budget = state.budget = budget
         state.data_hard_start = self.packet.address
         state.frame_size = frame_size
+        state.frame_struct, state.most_metadata = FRAME_STRUCT, MAX_METADATA
         state.ctx = self.ctx.address
         state.stack_top = self.stack.address + self.stack.size
         state.ifindex = 1
@@ -240,7 +246,8 @@ class VirtualMachine:
         return self.storages[number].stride > 0 and 0 <= offset < self.storages[number].stride
 
     def _compile(self, program: LoadedProgram) -> None:
-        around = Surroundings(self.layout, self.storages, self.state.stack_top, self.ctx.address, self._known_region)
+        context = self.ctx.address if self.for_packets else None
+        around = Surroundings(self.layout, self.storages, self.state.stack_top, context, self._known_region)
         ingredients = [encode(program.instructions), self._geometry()]
         program.code = compiled(
             b"\n".join(ingredients),
@@ -255,7 +262,7 @@ class VirtualMachine:
             [s.kind, s.values, s.entries, s.stride, s.cpus, s.bucket_mask, s.node_size, s.key_size, s.readonly] if s else None
             for s in self.storages
         ]
-        return json.dumps([self.arena.bits, bool(self.state.strict), self.state.stack_top, maps]).encode()
+        return json.dumps([self.arena.bits, bool(self.state.strict), self.for_packets, self.state.stack_top, maps]).encode()
 
     def _known_region(self, address: int, size: int, write: bool) -> bool:
         if address >= self.arena.size or self.packet.address <= address < self.packet.address + SLOT:
@@ -276,6 +283,13 @@ class VirtualMachine:
             raise BpfError(f"a packet of {len(data)} bytes does not fit into a frame of {self.state.frame_size} (room for {self.room})")
         self.arena.write(self.packet.address + XDP_PACKET_HEADROOM, data)
 
+    def give_memory(self, data: bytes) -> int:
+        """Lay data where a packet would be, for a program that is for none; its arena address, or 0 if there is none."""
+        self.put_packet(data)
+        start = self.packet.address + XDP_PACKET_HEADROOM
+        self.arena.bound(self.packet.address, start, start + len(data))
+        return start if data else 0
+
     def call(self, name: str, *words: int) -> int:
         """Call one of :data:`~netemu.bpf.run_routines.RUNS`, and raise what a helper in Python raised in it."""
         if self._library is not None:
@@ -292,12 +306,18 @@ class VirtualMachine:
         self.state.program = program.number
         return self._programs[program.number] if self.jit else program.number
 
-    def _interpret(self, number: int, r1: int, frame: int) -> int:
-        return interpreter.run(self, self.programs[number], r1, frame)
+    def _interpret(self, number: int, r1: int, r2: int, frame: int) -> int:
+        registers = [0, r1, r2, 0, 0, 0, 0, 0, 0, 0, frame]
+        for _ in interpreter.steps(self, self.programs[number], registers):
+            pass
+        return registers[0]
 
-    def steps(self, program: LoadedProgram, r1: int) -> Iterator[interpreter.Step]:
-        """Interpret one run instruction by instruction, stopping before each."""
-        return interpreter.steps(self, program, [0, r1, *[0] * 8, self.state.stack_top])
+    def steps(self, program: LoadedProgram, length: int, meta: int = 0) -> Iterator[interpreter.Step]:
+        """Interpret one run over the packet in place, stopping before each instruction and once behind the last."""
+        begin(self.state, length, meta)
+        self.state.program = program.number
+        registers = [0, self.state.ctx, *[0] * 8, self.state.stack_top]
+        return interpreter.steps(self, program, registers)
 
     def _answer(self, _vm: int, _base: int, *words: int) -> int:
         """What compiled code calls for a helper in Python; an exception ends the run and is raised behind it."""
