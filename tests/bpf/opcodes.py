@@ -95,15 +95,17 @@ def _swaps() -> list[list[Instruction]]:
 
 
 def _jumps() -> list[list[Instruction]]:
+    # operands loaded afresh: what a branch says about them is of no interest to the kernel's verifier behind it
+    operands = [load(2, DATA, 0), load(3, DATA, 8), mov_imm(1, 1)]
     found = []
     for kind in (bpf.JMP, bpf.JMP32):
         for op in CONDITIONS:
-            found.append([mov_imm(1, 1), Instruction(kind | op | bpf.X, LEFT, RIGHT, 1, 0), mov_imm(1, 0)])
+            found.append([*operands, Instruction(kind | op | bpf.X, 2, 3, 1, 0), mov_imm(1, 0)])
             for value in IMMEDIATES:
-                found.append([mov_imm(1, 1), Instruction(kind | op, LEFT, 0, 1, value), mov_imm(1, 0)])
-    unequal = Instruction(bpf.JMP | bpf.JNE | bpf.X, LEFT, RIGHT, 1, 0)
+                found.append([*operands, Instruction(kind | op, 2, 0, 1, value), mov_imm(1, 0)])
+    unequal = Instruction(bpf.JMP | bpf.JNE | bpf.X, 2, 3, 1, 0)
     for goto in (Instruction(bpf.JMP | bpf.JA, 0, 0, 1, 0), Instruction(bpf.JMP32 | bpf.JA, 0, 0, 0, 1)):
-        found.append([mov_imm(1, 1), unequal, goto, mov_imm(1, 0)])
+        found.append([*operands, unequal, goto, mov_imm(1, 0)])
     return found
 
 

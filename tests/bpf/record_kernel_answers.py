@@ -11,6 +11,8 @@ from netemu.bpf.elf import load_object
 from netemu.bpf.kernel_run import KernelRun
 from netemu.bpf.verify import model_for
 from tests.bpf.answers import RECORDED, condensed
+from tests.bpf.opcodes import edge_packets
+from tests.bpf.opcodes import programs as opcode_programs
 from tests.bpf.packets import packets
 from tests.bpf.shelf import EXAMPLES, object_file
 
@@ -25,6 +27,10 @@ def record() -> dict[str, Any]:
             theirs.fill(model_for(obj, program, example.entries, cpu=theirs.cpu).vm, example.entries)
             found["programs"][name] = condensed(theirs.answers(packets(), example.ignored), packets())
         print(name, {v: found["programs"][name]["verdicts"].count(v) for v in range(5)})
+    instructions = opcode_programs()
+    for name, program in instructions.programs.items():
+        with KernelRun(instructions, program) as theirs:
+            found["programs"][f"opcodes/{name}"] = condensed(theirs.answers(edge_packets()), edge_packets())
     return found
 
 
