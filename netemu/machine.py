@@ -35,6 +35,7 @@ from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
 from .programs import XdpProgram
+from .redirect_maps import CpuMap, DevMap, Socket, XskMap
 
 DEFAULT_ERA = "v6.1"
 DEFAULT_MEMORY_MB = 1024
@@ -118,6 +119,7 @@ class Machine:
         self._set_up(pages, skbs)
         self._logged = 0
         self.devices: list[NetDevice] = []
+        self.sockets: list[Socket] = []
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -287,6 +289,24 @@ class Machine:
         made = NetDevice(self, plugin, queues, mtu, options or {}, xdp)
         self.devices.append(made)
         return made
+
+    def devmap(self, size: int) -> DevMap:
+        """A redirect map of devices: ``m[key] = device``."""
+        return DevMap(self, size)
+
+    def cpumap(self, size: int) -> CpuMap:
+        """A redirect map of CPUs: ``m.add(key, cpu=2, queue_size=192)``."""
+        return CpuMap(self, size)
+
+    def xskmap(self, size: int) -> XskMap:
+        """A redirect map of sockets that Python reads: ``socket = m.add(key)``."""
+        return XskMap(self, size)
+
+    def drain_sockets(self) -> None:
+        """Move what packets wait in the rings of sockets to where Python keeps them."""
+        for socket in self.sockets:
+            socket.drain()
+        self.k.xdp[0].drain = 0
 
 
 __all__ = ["SWITCHES", "Machine"]

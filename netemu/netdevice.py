@@ -41,7 +41,6 @@ class NetDevice:
         self.number = number
         self.is_open = False
         row = k.netdev[number]
-        row.alive = 1
         row.mtu = mtu
         row.hw_mtu = driver.largest_frame(mtu)
         row.queues = queues
@@ -84,6 +83,7 @@ class NetDevice:
         with blaming(self.driver, "open"):
             self.driver.open(self.nic)
         self.is_open = True
+        self.machine.k.netdev[self.number].alive = 1
         for index in range(self.nic.queues):
             with self.machine.softirq(self.nic.cpu(index)):
                 _fill(self.driver, self.nic, index)
@@ -131,6 +131,7 @@ class NetDevice:
         with blaming(self.driver, "stop"):
             self.driver.stop(self.nic)
         self.is_open = False
+        self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
 
     def ethtool(self) -> dict[str, int]:

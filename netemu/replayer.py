@@ -23,7 +23,7 @@ from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
 from .net.plugin_loader import load_driver
 from .net.rss import INDIRECTION
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from .netdevice import NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
@@ -102,6 +102,8 @@ class Replay:
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == DRAIN:
+                    self.machine.drain_sockets()
                 elif reason == DONE:
                     break
                 if progress is not None and now - told > 0.2 and finished:
@@ -113,6 +115,7 @@ class Replay:
                 progress(k.wire[0].packets, self.source.offset, self.source.size)
         finally:
             self._write()
+            self.machine.drain_sockets()
             if self._writer is not None:
                 self._writer.close()
         return finished
