@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from .net.plugin import Driver, Nic
     from .netdevice import NetDevice
     from .pcap import CaptureError
+    from .programs import XdpProgram
+    from .redirect_maps import CpuMap, DevMap, Socket, XskMap
     from .replayer import replay
     from .results import ReplayResult
 
 _HOMES = {
     "CaptureError": "pcap",
+    "CpuMap": "redirect_maps",
+    "DevMap": "redirect_maps",
     "Driver": "net.plugin",
     "Machine": "machine",
     "NetDevice": "netdevice",
@@ -32,6 +36,9 @@ _HOMES = {
     "PoolStatistics": "handles",
     "ReplayResult": "results",
     "SkBuff": "handles",
+    "Socket": "redirect_maps",
+    "XdpProgram": "programs",
+    "XskMap": "redirect_maps",
     "replay": "replayer",
 }
 
@@ -50,6 +57,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CaptureError",
+    "CpuMap",
+    "DevMap",
     "Driver",
     "EmulatorError",
     "KernelBug",
@@ -62,6 +71,9 @@ __all__ = [
     "PoolStatistics",
     "ReplayResult",
     "SkBuff",
+    "Socket",
     "UsageError",
+    "XdpProgram",
+    "XskMap",
     "replay",
 ]

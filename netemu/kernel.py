@@ -7,6 +7,7 @@ from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
     contents,
+    cpumap,
     device_layout,
     dma,
     driver,
@@ -15,10 +16,14 @@ from .net import (
     page_pool_shutdown,
     ptr_ring,
     recycle,
+    redirect,
     rss,
     run,
     skbuff,
     stack,
+    xdp,
+    xdp_frame,
+    xsk,
 )
 
 from .drivers import mlx5, netsec  # isort: skip
@@ -29,6 +34,7 @@ seal()
 __all__ = [
     "buddy",
     "contents",
+    "cpumap",
     "device_layout",
     "dma",
     "driver",
@@ -47,9 +53,13 @@ __all__ = [
     "pcp",
     "ptr_ring",
     "recycle",
+    "redirect",
     "rss",
     "run",
     "skbuff",
     "spinlock",
     "stack",
+    "xdp",
+    "xdp_frame",
+    "xsk",
 ]

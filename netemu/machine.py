@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
+
 from . import kernel as _kernel
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault
@@ -21,7 +23,7 @@ from .errors import UsageError
 from .handles import Page, PagePool, SkBuff
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
 from .mm.zone_setup import free_zone, low_watermark, pcp_batch
-from .net import rss, skbuff
+from .net import rss, skbuff, xdp_setup
 from .net.device_layout import MAX_QUEUES, NR_OPS
 from .net.plugin import Driver
 from .net.plugin_loader import load_driver
@@ -32,6 +34,8 @@ from .netdevice import NetDevice
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
+from .programs import XdpProgram
+from .redirect_maps import CpuMap, DevMap, Socket, XskMap
 
 DEFAULT_ERA = "v6.1"
 DEFAULT_MEMORY_MB = 1024
@@ -101,19 +105,21 @@ class Machine:
                 "ops": MAX_DEVICES * NR_OPS,
                 "netdev": MAX_DEVICES,
                 "rxq": MAX_QUEUES,
-                "txq": MAX_QUEUES,
+                "txq": 3 * MAX_QUEUES,  # behind the device's own: one of XDP_TX and one of redirect for each
                 "napi": MAX_QUEUES,
                 "softirq": cpus,
                 "agenda": cpus,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
                 "rss_table": rss.INDIRECTION,
+                **xdp_setup.table_lengths(cpus),
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )
         self._set_up(pages, skbs)
         self._logged = 0
         self.devices: list[NetDevice] = []
+        self.sockets: list[Socket] = []
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -179,6 +185,13 @@ class Machine:
         new = messages_since(self.k, self._logged)
         self._logged = self.k.log_count[0]
         return [text for _name, _a, _b, text in new]
+
+    def keep_contents(self) -> None:
+        """Keep the bytes of packets from now on: an output file or a program will look at them."""
+        k = self.k
+        if not k.run[0].keep_contents:
+            k.run[0].keep_contents = 1
+            k.replace("memory", np.zeros((k.machine[0].pages + k.arrays["object"].size) * PAGE_SIZE, np.uint8))
 
     # -- objects -------------------------------------------------------------------------------------------------
 
@@ -264,14 +277,36 @@ class Machine:
         self.check()
 
     def netdev(
-        self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None
+        self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None,
+        xdp: XdpProgram | str | None = None,
     ) -> NetDevice:
-        """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`)."""
+        """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`).
+
+        ``xdp``: a program for :meth:`NetDevice.attach_xdp`, attached before the device is opened.
+        """
         plugin = load_driver(driver) if isinstance(driver, str) else driver
         apply_platform(self.k, self.platform)  # the driver may have declared functions of its own
-        made = NetDevice(self, plugin, queues, mtu, options or {})
+        made = NetDevice(self, plugin, queues, mtu, options or {}, xdp)
         self.devices.append(made)
         return made
+
+    def devmap(self, size: int) -> DevMap:
+        """A redirect map of devices: ``m[key] = device``."""
+        return DevMap(self, size)
+
+    def cpumap(self, size: int) -> CpuMap:
+        """A redirect map of CPUs: ``m.add(key, cpu=2, queue_size=192)``."""
+        return CpuMap(self, size)
+
+    def xskmap(self, size: int) -> XskMap:
+        """A redirect map of sockets that Python reads: ``socket = m.add(key)``."""
+        return XskMap(self, size)
+
+    def drain_sockets(self) -> None:
+        """Move what packets wait in the rings of sockets to where Python keeps them."""
+        for socket in self.sockets:
+            socket.drain()
+        self.k.xdp[0].drain = 0
 
 
 __all__ = ["SWITCHES", "Machine"]

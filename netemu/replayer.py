@@ -17,16 +17,17 @@ from .engine import jit
 from .engine.faults import raise_fault
 from .errors import EmulatorError, UsageError
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine
-from .mm.layout import NR_FRAG_CACHES, PAGE_SIZE
+from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
 from .net.plugin_loader import load_driver
 from .net.rss import INDIRECTION
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from .netdevice import NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 from .sources import Source, open_source
 
@@ -77,11 +78,9 @@ class Replay:
         k.replace("feed_data", self.batch.data)
         if self._writer is not None:
             k.run[0].record_output = 1
-            k.run[0].keep_contents = 1
+            machine.keep_contents()
             k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
             k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
-            objects = k.arrays["object"].size
-            k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
 
     def run(self, repeat: int, progress: Progress | None) -> bool:
         """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
@@ -103,6 +102,8 @@ class Replay:
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == DRAIN:
+                    self.machine.drain_sockets()
                 elif reason == DONE:
                     break
                 if progress is not None and now - told > 0.2 and finished:
@@ -114,6 +115,7 @@ class Replay:
                 progress(k.wire[0].packets, self.source.offset, self.source.size)
         finally:
             self._write()
+            self.machine.drain_sockets()
             if self._writer is not None:
                 self._writer.close()
         return finished
@@ -181,6 +183,7 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
+    xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     seed: int = 1,
@@ -195,7 +198,7 @@ def replay(
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
+    succeeds.  ``xdp``: a program for every received packet, or aborted, drop, pass, tx, redirect.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
     ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
@@ -218,7 +221,7 @@ def replay(
         _parse_recycle(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
-            plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options
+            plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options, xdp=xdp
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
@@ -248,6 +251,7 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
+            "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "mtu": mtu,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..engine.kernel import cost_point, indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import enter
+from .cpumap import cpu_map_kthread_step, kthread_due
 from .device_layout import (
     MAX_QUEUES,
     NAPI_POLL_WEIGHT,
@@ -22,8 +23,10 @@ from .device_layout import (
     PHASE_RX,
     PHASE_TX,
 )
+from .redirect import xdp_rx_poll_complete
 from .skbuff import __kfree_skb_flush
 from .stack import consume_held, held_due
+from .xdp_frame import xdp_flush_frame_bulk
 
 NETDEV_BUDGET_PS = 2_000_000_000
 """netdev_budget_usecs: 2 ms."""
@@ -118,6 +121,8 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     n.work = 0
     n.tx_work = 0
+    n.tx_busy = 0
+    n.cleaning = n.txq
     n.refill_short = 0
     n.polls += 1
     k.cpu[cpu].node = s.node
@@ -141,7 +146,7 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
     d = k.netdev[n.dev]
     n.phase = PHASE_NONE
     s.napi = 0
-    busy = n.work >= NAPI_POLL_WEIGHT or n.tx_work >= d.tx_cq_budget or n.refill_short
+    busy = n.work >= NAPI_POLL_WEIGHT or n.tx_busy or n.refill_short
     if busy:
         s.budget -= NAPI_POLL_WEIGHT
         k.poll_list[cpu * MAX_QUEUES + (s.list_head + s.list_count) % MAX_QUEUES] = napi
@@ -165,6 +170,23 @@ def tx_ready(k: Kernel, cpu: int, txq: int) -> bool:
     return k.txd[q.base + (q.head & q.mask)].done <= k.cpu[cpu].clock
 
 
+@inlined
+def next_tx_queue(k: Kernel, cpu: int, napi: int) -> bool:
+    """Done with a transmit queue: go on with the next one of this NAPI; False when there is none."""
+    n = k.napi[napi]
+    if k.xdp_cpu[cpu].returned != 0:
+        xdp_flush_frame_bulk(k, cpu)
+    if n.tx_work >= k.netdev[n.dev].tx_cq_budget:
+        n.tx_busy = 1
+    following = k.txq[n.cleaning].next - 1
+    if following < 0:
+        return False
+    n.cleaning = following
+    n.tx_work = 0
+    begin_phase(k, cpu, napi, PHASE_TX, k.txq[following].fn_poll)
+    return True
+
+
 @kernel_function(traced=False, inline=True)
 def softirq_step(k: Kernel, cpu: int) -> None:
     """One descriptor's worth of net_rx_action on this CPU."""
@@ -184,10 +206,12 @@ def softirq_step(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     ops = n.dev * NR_OPS
     if n.phase == PHASE_TX:
-        if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.txq):
+        if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.cleaning):
             k.cpu[cpu].node = n.phase_node
             n.tx_work += 1
-            indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.txq, NAPI_POLL_WEIGHT)
+            indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.cleaning, NAPI_POLL_WEIGHT)
+            return
+        if next_tx_queue(k, cpu, napi):
             return
         begin_phase(k, cpu, napi, PHASE_RX, d.fn_rx)
     if n.phase == PHASE_RX:
@@ -197,6 +221,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
             n.work += 1
             if indirect(k, k.ops[ops + OP_RX_POLL_ONE], cpu, n.rxq, NAPI_POLL_WEIGHT) != 0:
                 return
+        xdp_rx_poll_complete(k, cpu)
         begin_phase(k, cpu, napi, PHASE_REFILL, d.fn_refill)
     k.cpu[cpu].node = n.phase_node
     left = indirect(k, k.ops[ops + OP_RX_REFILL], cpu, n.rxq, 0)
@@ -209,7 +234,8 @@ def softirq_step(k: Kernel, cpu: int) -> None:
 def has_work(k: Kernel, cpu: int) -> bool:
     """Is there anything to do on this CPU now?"""
     s = k.softirq[cpu]
-    return s.running != 0 or s.list_count != 0 or held_due(k, cpu) <= k.cpu[cpu].clock
+    now = k.cpu[cpu].clock
+    return s.running != 0 or s.list_count != 0 or held_due(k, cpu) <= now or kthread_due(k, cpu) <= now
 
 
 @kernel_function(traced=False, inline=True)
@@ -225,7 +251,22 @@ def cpu_step(k: Kernel, cpu: int) -> None:
     if held_due(k, cpu) <= k.cpu[cpu].clock:
         consume_held(k, cpu)
         return
+    if kthread_due(k, cpu) <= k.cpu[cpu].clock:
+        cpu_map_kthread_step(k, cpu)
+        return
     s.yield_to_process = 0
+
+
+@inlined
+def first_completion(k: Kernel, txq: int) -> int:
+    """When the oldest transmission of a NAPI's queues, from ``txq`` on, is done; NEVER when nothing is sent."""
+    first = NEVER
+    while txq >= 0:
+        q = k.txq[txq]
+        if q.head != q.tail:
+            first = min(first, k.txd[q.base + (q.head & q.mask)].done)
+        txq = q.next - 1
+    return first
 
 
 @kernel_function(traced=False)
@@ -235,11 +276,9 @@ def next_tx_event(k: Kernel, cpu: int) -> int:
     first = NEVER
     napi = k.softirq[cpu].first_napi - 1
     while napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        if q.head != q.tail:
-            done = k.txd[q.base + (q.head & q.mask)].done
-            if done < first:
-                first = done
-                best = napi
+        done = first_completion(k, k.napi[napi].txq)
+        if done < first:
+            first = done
+            best = napi
         napi = k.napi[napi].next_on_cpu - 1
     return best

@@ -16,7 +16,8 @@ from .device_layout import (
     OVERSIZE,
     WIRE_OVERHEAD,
 )
-from .napi import cpu_step, has_work, napi_interrupt, next_tx_event
+from .cpumap import kthread_due
+from .napi import cpu_step, first_completion, has_work, napi_interrupt, next_tx_event
 from .rss import rss_queue
 from .stack import held_due
 
@@ -25,6 +26,7 @@ NEED_INPUT = 1
 OUTPUT_FULL = 2
 FAULTED = 3
 PAUSED = 4
+DRAIN = 5  # a socket's ring is nearly full: somebody has to read it
 
 RATE_RECORDED = 0
 RATE_FIXED = 1
@@ -84,11 +86,10 @@ def wire_step(k: Kernel) -> None:
 @kernel_function(traced=False)
 def next_event(k: Kernel, cpu: int) -> int:
     """When an idle CPU has something to do again: a transmit completion or a held packet that is due."""
-    when = min(held_due(k, cpu), NEVER)
+    when = min(held_due(k, cpu), kthread_due(k, cpu), NEVER)
     napi = next_tx_event(k, cpu)
     if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        when = min(when, k.txd[q.base + (q.head & q.mask)].done)
+        when = min(when, first_completion(k, k.napi[napi].txq))
     return when
 
 
@@ -100,10 +101,8 @@ def wake_cpu(k: Kernel, cpu: int, when: int) -> None:
         c.idle += when - c.clock
         c.clock = when
     napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        if k.txd[q.base + (q.head & q.mask)].done <= when:
-            napi_interrupt(k, napi, when)
+    if napi >= 0 and first_completion(k, k.napi[napi].txq) <= when:
+        napi_interrupt(k, napi, when)
 
 
 @inlined
@@ -162,6 +161,8 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
             return NEED_INPUT
         if output_is_full(k):
             return OUTPUT_FULL
+        if k.xdp[0].drain != 0:
+            return DRAIN
         best = first_to_act(k)
         first = k.agenda[best]
         k.horizon[0] = first
@@ -181,7 +182,7 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
             return DONE
         if has_work(k, best):
             cpu_step(k, best)
-            while goes_on(k, best) and not output_is_full(k):
+            while goes_on(k, best) and not output_is_full(k) and k.xdp[0].drain == 0:
                 cpu_step(k, best)
         else:
             wake_cpu(k, best, first)
