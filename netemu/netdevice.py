@@ -12,6 +12,7 @@ from .net.device_layout import MAX_QUEUES, NR_OPS
 from .net.plugin import Driver, Nic
 from .net.plugin_loader import OPERATIONS, OPTIONAL, blaming
 from .net.xdp_layout import VERDICTS
+from .xdp_object import ObjectProgram
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -24,7 +25,15 @@ MOST_BUFFERS = 1 << 20
 class NetDevice:
     """A network device: a driver's queues, rings and pools on a machine."""
 
-    def __init__(self, machine: Machine, driver: Driver, queues: int, mtu: int, options: Mapping[str, str], xdp: XdpProgram | str | None = None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        driver: Driver,
+        queues: int,
+        mtu: int,
+        options: Mapping[str, str],
+        xdp: XdpProgram | str | None = None,
+    ) -> None:
         if not 1 <= queues <= driver.max_queues:
             raise UsageError(f"driver {driver.name} has 1 to {driver.max_queues} queues, not {queues}")
         if not 68 <= mtu <= driver.max_mtu:
@@ -40,6 +49,8 @@ class NetDevice:
         self.driver = driver
         self.number = number
         self.is_open = False
+        self.programs: list[XdpProgram] = []
+        """What was attached to it: its code has to stay, frames on their way or not."""
         row = k.netdev[number]
         row.mtu = mtu
         row.hw_mtu = driver.largest_frame(mtu)
@@ -133,6 +144,9 @@ class NetDevice:
         self.is_open = False
         self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
+        for program in self.programs:
+            if isinstance(program, ObjectProgram):
+                program.finish()
 
     def ethtool(self) -> dict[str, int]:
         """``ethtool -S``: the driver's private counters."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from .engine.kernel import KernelFunction
 from .errors import UsageError
 from .net import redirect, xdp
+from .xdp_object import ObjectProgram, is_object
 
 if TYPE_CHECKING:
     from .netdevice import NetDevice
@@ -35,15 +36,20 @@ BUILT_IN = {
 
 def attach(program: XdpProgram | str, device: NetDevice) -> tuple[int, bool]:
     """What a device's row holds of ``program``: its address, and whether it looks at the bytes of packets."""
+    if isinstance(program, str) and is_object(program):
+        program = ObjectProgram.from_text(program, cpus=device.machine.cpus, seed=device.machine.seed)
     if isinstance(program, str):
         if program not in BUILT_IN:
-            raise UsageError(f"an XDP program is one of {', '.join(BUILT_IN)}, or FILE.py:NAME, not {program!r}")
+            raise UsageError(
+                f"an XDP program is one of {', '.join(BUILT_IN)}, or FILE.py:NAME, or FILE.o, not {program!r}"
+            )
         function = BUILT_IN[program]
         assert isinstance(function, KernelFunction)
         return function.address(device.machine.k), False
     if not hasattr(program, "attach"):
         raise UsageError(f"an XDP program is a name or a function under @netemu.xdp, not {type(program).__name__}")
     address, looks = program.attach(device)
+    device.programs.append(program)
     if looks:
         device.machine.keep_contents()
     return address, looks

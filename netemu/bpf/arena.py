@@ -81,7 +81,9 @@ class Arena:
         """Take the next free addresses: ``size`` bytes that programs may use, in ``room`` bytes at least."""
         slots = -(-max(size, room, 1) // SLOT)
         if self._next + slots * SLOT > self.size:
-            raise BpfError(f"{name}: {size:,} bytes do not fit into the {self.size >> 20} MiB that programs can address")
+            raise BpfError(
+                f"{name}: {size:,} bytes do not fit into the {self.size >> 20} MiB that programs can address"
+            )
         made = Region(name, self._next, size, writable=writable)
         self._next += slots * SLOT
         self.regions.append(made)

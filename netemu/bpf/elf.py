@@ -103,9 +103,7 @@ class _Reader:
         self.maps: list[MapSpec] = []
         self.map_at: dict[tuple[int, int], int] = {}  # section and offset -> number of the map
         self.data_map: dict[int, int] = {}  # data section -> number of its map
-        self.code = {
-            s.number: bpf.decode(s.data) for s in self.sections if s.flags & _EXECUTABLE and s.data and s.size
-        }
+        self.code = {s.number: bpf.decode(s.data) for s in self.sections if s.flags & _EXECUTABLE and s.data and s.size}
         self.functions = self._functions()
 
     def _section(self, number: int, section: Any) -> Section:
@@ -296,7 +294,10 @@ class _Reader:
         for pc, insn in enumerate(linked):
             if insn.code == bpf.LDDW and insn.src == bpf.MAP_VALUE and pc + 1 < len(linked):
                 # the offset into the variable's section was in the first half
-                linked[pc : pc + 2] = [insn._replace(imm=insn.imm >> 32), linked[pc + 1]._replace(imm=insn.imm & 0x7FFFFFFF)]
+                linked[pc : pc + 2] = [
+                    insn._replace(imm=insn.imm >> 32),
+                    linked[pc + 1]._replace(imm=insn.imm & 0x7FFFFFFF),
+                ]
         return ProgramSpec(name, self.sections[entry.section].name, linked, self._lines(order, at))
 
     def _callee(self, section: int, pc: int, insn: Instruction, relocation: tuple[int, Symbol] | None) -> Place:

@@ -19,7 +19,9 @@ from .errors import BpfError
 from .map_kinds import PER_CPU, MapType
 from .objects import BpfObject, MapSpec, ProgramSpec
 
-MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY, PROG_LOAD, _, _, _, _, TEST_RUN = range(11)
+MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY, PROG_LOAD, _, _, _, _, TEST_RUN = (
+    range(11)
+)
 MAP_FREEZE = 22
 PROG_TYPE_XDP = 6
 BPF_F_RDONLY_PROG = 1 << 7
@@ -104,7 +106,9 @@ class KernelObject:
     def __enter__(self) -> KernelObject:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -123,7 +127,9 @@ class KernelObject:
         try:
             fd = _bpf(MAP_CREATE, attributes)
         except OSError as error:
-            raise _unavailable(error) or BpfError(f"the kernel does not create map {spec.name}: {error.strerror}") from None
+            raise _unavailable(error) or BpfError(
+                f"the kernel does not create map {spec.name}: {error.strerror}"
+            ) from None
         if spec.contents is not None:
             self._update(fd, bytes(4), spec.contents)
             if spec.readonly:
@@ -204,7 +210,9 @@ class KernelObject:
                     raise failure from None
                 if level:
                     text = log.value.decode(errors="replace")
-                    raise VerifierRejected(f"Linux would not load {spec.name}: {_last_line(text) or error.strerror}", text) from None
+                    raise VerifierRejected(
+                        f"Linux would not load {spec.name}: {_last_line(text) or error.strerror}", text
+                    ) from None
             else:
                 self.program_fds[spec.name] = fd
                 self._fill_program_arrays()
@@ -218,7 +226,9 @@ class KernelObject:
         for number, spec in enumerate(self.obj.maps):
             for index, name in spec.programs.items():
                 if name in self.program_fds:
-                    self._update(self.map_fds[number], struct.pack("<I", index), struct.pack("<I", self.program_fds[name]))
+                    self._update(
+                        self.map_fds[number], struct.pack("<I", index), struct.pack("<I", self.program_fds[name])
+                    )
 
     def test_run(self, program: int, packet: bytes, *, repeat: int = 1) -> Outcome:
         """``BPF_PROG_TEST_RUN`` of a loaded program over one packet.
@@ -250,5 +260,9 @@ def _unavailable(error: OSError) -> KernelUnavailable | None:
 
 def _last_line(log: str) -> str:
     """The verifier's complaint: its last line that is no statistics."""
-    lines = [line for line in log.splitlines() if line and not line.startswith(("processed ", "verification time", "stack depth"))]
+    lines = [
+        line
+        for line in log.splitlines()
+        if line and not line.startswith(("processed ", "verification time", "stack depth"))
+    ]
     return lines[-1] if lines else ""

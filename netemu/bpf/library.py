@@ -27,7 +27,8 @@ from .run_routines import RUNS
 from .state import OFFSETS
 
 SMALL = {
-    r.name for r in (get_prandom_u32, get_smp_processor_id, jiffies64, ktime_get_ns, redirect, spin_lock, xdp_get_buff_len)
+    r.name
+    for r in (get_prandom_u32, get_smp_processor_id, jiffies64, ktime_get_ns, redirect, spin_lock, xdp_get_buff_len)
 }
 """Helpers that each program has a copy of."""
 
@@ -70,6 +71,8 @@ def library(address_bits: int, strict: bool) -> Library:
 
 def _module(layout: Layout) -> str:
     routines: dict[str, Routine] = {r.name: r for r in (*helper_routines().values(), reachable)}
-    roots = {name: routines[name] for name in shared_routines()} | {name: routine for name, (routine, _) in RUNS.items()}
+    roots = {name: routines[name] for name in shared_routines()} | {
+        name: routine for name, (routine, _) in RUNS.items()
+    }
     found = with_callees(list(roots.values()))
     return "\n".join([DECLARATIONS, *(r.llvm_text(layout, external=r.name in roots) for r in found)])

@@ -211,7 +211,7 @@ class Map(MutableMapping[Any, Any]):
         entry = self._entry(key, make=True)
         if entry == 0:
             raise MapError(f"map {self.name}: {key!r}: key out of range")
-        host.store64(entry + E_VALUE, word)
+        host.store64(entry + E_VALUE, word & 0xFFFFFFFF)
         host.store64(entry + E_PRESENT, 1)
 
     def _entry_value(self, value: Any) -> int:
@@ -222,6 +222,10 @@ class Map(MutableMapping[Any, Any]):
         if len(data) not in (4, size):
             raise BpfError(f"map {self.name}: value: {len(data)} bytes given where {size} are needed")
         return int.from_bytes(data, "little")
+
+    def bind(self, key: Key, target: int) -> None:
+        """Tie an entry of a redirect map to what it stands for in an emulated machine: a row, counted from 1."""
+        host.store32(self._entry(key) + E_VALUE + 4, target)
 
     def __delitem__(self, key: Key) -> None:
         if self.array:

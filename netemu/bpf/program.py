@@ -149,6 +149,3 @@ class XdpProgram:
         words = [ctypes.addressof(held), ctypes.addressof(ends), len(packets), ctypes.addressof(found), 0, 0]
         self.vm.call("run_batch", self.vm.entry(self.loaded), *words)
         return list(found)
-
-
-

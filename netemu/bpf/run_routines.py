@@ -17,14 +17,14 @@ from .state import State
 
 
 @routine(inline=True)
-def begin(vm: State, length: int, meta: int) -> int:
-    """Set up a run over ``length`` bytes that are in their place behind the headroom, ``meta`` of them metadata."""
+def begin(vm: State, start: int, length: int, meta: int) -> int:
+    """Set up a run over ``length`` bytes that are in their place at ``start``, ``meta`` of them metadata."""
     if vm.moved:
         vm.fill(vm.data_hard_start, 0, XDP_PACKET_HEADROOM)
         vm.moved = 0
-    vm.data_meta = vm.data_hard_start + XDP_PACKET_HEADROOM
-    vm.data = vm.data_meta + meta
-    vm.data_end = vm.data_meta + length
+    vm.data_meta = start
+    vm.data = start + meta
+    vm.data_end = start + length
     vm.store32(vm.ctx + MD_IFINDEX, vm.ifindex)
     vm.store32(vm.ctx + MD_RXQ, vm.rxq)
     vm.store32(vm.ctx + MD_EGRESS, 0)
@@ -40,13 +40,16 @@ def begin(vm: State, length: int, meta: int) -> int:
 @routine(inline=True)
 def finish(vm: State, returned: int) -> int:
     """The verdict of a run: what the program returned, as 32 bits; XDP_ABORTED after a fault."""
-    return XDP_ABORTED if vm.fault else returned & LOW32
+    if vm.fault:
+        vm.faults += 1
+        return XDP_ABORTED
+    return returned & LOW32
 
 
 @routine
 def run_packet(vm: State, entry: int, length: int, meta: int) -> int:
     """Run over the packet that is in its place."""
-    begin(vm, length, meta)
+    begin(vm, vm.data_hard_start + XDP_PACKET_HEADROOM, length, meta)
     return finish(vm, vm.run(entry, vm.ctx, 0, vm.stack_top))
 
 
@@ -65,7 +68,7 @@ def run_repeated(vm: State, entry: int, length: int, meta: int, times: int) -> i
     """Run over the packet in place ``times`` times, without restoring it in between; the last verdict."""
     verdict = XDP_ABORTED
     while times:
-        begin(vm, length, meta)
+        begin(vm, vm.data_hard_start + XDP_PACKET_HEADROOM, length, meta)
         verdict = finish(vm, vm.run(entry, vm.ctx, 0, vm.stack_top))
         times -= 1
     return verdict
@@ -82,17 +85,18 @@ def run_batch(vm: State, entry: int, packets: int, ends: int, count: int, verdic
     number, start, faults = 0, 0, 0
     while number < count:
         end = host.load64(ends + (number << 3))
-        vm.from_host(vm.data_hard_start + XDP_PACKET_HEADROOM, packets + start, end - start)
-        begin(vm, end - start, 0)
+        place = vm.data_hard_start + XDP_PACKET_HEADROOM
+        vm.from_host(place, packets + start, end - start)
+        begin(vm, place, end - start, 0)
         verdict = finish(vm, vm.run(entry, vm.ctx, 0, vm.stack_top))
         host.store32(verdicts + (number << 2), verdict)
         if vm.fault:
             faults += 1
         if out:
-            place = out + number * room
-            host.store32(place, vm.data_end - vm.data)
-            host.store32(place + 4, vm.data - vm.data_meta)
-            vm.to_host(place + 8, vm.data_meta, vm.data_end - vm.data_meta)
+            row = out + number * room
+            host.store32(row, vm.data_end - vm.data)
+            host.store32(row + 4, vm.data - vm.data_meta)
+            vm.to_host(row + 8, vm.data_meta, vm.data_end - vm.data_meta)
         start = end
         number += 1
     return faults

@@ -33,6 +33,7 @@ _FIELDS = (
     "full_budget",
     "tail_calls",  # made in this run
     "fault",
+    "faults",  # runs that ended in one
     "fault_pc",
     "fault_address",
     "fault_size",

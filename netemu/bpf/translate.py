@@ -68,7 +68,8 @@ def llvm_module(program: list[Instruction], functions: list[Function], around: S
     used: dict[str, Routine] = {}
     lookups: set[int] = set()
     texts = [
-        _FunctionText(program, function, functions, around, used, lookups).text for function in called(program, functions)
+        _FunctionText(program, function, functions, around, used, lookups).text
+        for function in called(program, functions)
     ]
     for number in sorted(lookups):
         texts.append(_lookup_text(number, around.storages[number], used))
@@ -109,7 +110,7 @@ def _lookup_text(number: int, storage: Storage | None, used: dict[str, Routine])
     arguments = "".join(f", i64 {word}" for word in words)
     return f"""\
 define internal i64 @lookup{number}(ptr noalias %vm, ptr noalias %base, i64 %key) nounwind {{
-%at = getelementptr i8, ptr %vm, i64 {OFFSETS['maps']}
+%at = getelementptr i8, ptr %vm, i64 {OFFSETS["maps"]}
 %maps = load i64, ptr %at
 %d = add i64 %maps, {number * DESCRIPTOR_BYTES}
 %found = call i64 @{callee.name}(ptr %vm, ptr %base{arguments})
@@ -396,7 +397,12 @@ class _FunctionText:
         for name, column in (("kind", 1), ("pc", 2), ("address", 3), ("size", 4)):
             incoming = ", ".join(f"[ {row[column]}, %{row[0]} ]" for row in self.faults)
             self.emit(f"%fault.{name} = phi i64 {incoming}")
-        for name, field in (("kind", "fault"), ("pc", "fault_pc"), ("address", "fault_address"), ("size", "fault_size")):
+        for name, field in (
+            ("kind", "fault"),
+            ("pc", "fault_pc"),
+            ("address", "fault_address"),
+            ("size", "fault_size"),
+        ):
             self.emit(f"%at.{name} = getelementptr i8, ptr %vm, i64 {self.layout.fields[field]}")
             self.emit(f"store i64 %fault.{name}, ptr %at.{name}")
         self.emit("ret i64 0")

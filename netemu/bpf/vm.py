@@ -111,7 +111,9 @@ class VirtualMachine:
         if safety not in ("sandbox", "strict"):
             raise BpfError(f"safety {safety!r}: there are sandbox and strict")
         if not XDP_PACKET_HEADROOM + TAILROOM < frame_size <= MAX_FRAME_BYTES:
-            raise BpfError(f"a frame of {frame_size} bytes: there can be {XDP_PACKET_HEADROOM + TAILROOM + 1} to {MAX_FRAME_BYTES}")
+            raise BpfError(
+                f"a frame of {frame_size} bytes: there can be {XDP_PACKET_HEADROOM + TAILROOM + 1} to {MAX_FRAME_BYTES}"
+            )
         self.bpf = bpf
         self.jit = jit
         self.for_packets = for_packets
@@ -138,7 +140,9 @@ class VirtualMachine:
         if self._library is not None:
             self.state.library = self._library.address
         self.maps: dict[str, Map] = {
-            spec.name: Map(self, number, spec) for number, spec in enumerate(bpf.maps) if number not in self.missing_maps
+            spec.name: Map(self, number, spec)
+            for number, spec in enumerate(bpf.maps)
+            if number not in self.missing_maps
         }
         self._fill_as_declared()
 
@@ -259,10 +263,14 @@ class VirtualMachine:
     def _geometry(self) -> bytes:
         """What compiled programs know of this machine."""
         maps = [
-            [s.kind, s.values, s.entries, s.stride, s.cpus, s.bucket_mask, s.node_size, s.key_size, s.readonly] if s else None
+            [s.kind, s.values, s.entries, s.stride, s.cpus, s.bucket_mask, s.node_size, s.key_size, s.readonly]
+            if s
+            else None
             for s in self.storages
         ]
-        return json.dumps([self.arena.bits, bool(self.state.strict), self.for_packets, self.state.stack_top, maps]).encode()
+        return json.dumps(
+            [self.arena.bits, bool(self.state.strict), self.for_packets, self.state.stack_top, maps]
+        ).encode()
 
     def _known_region(self, address: int, size: int, write: bool) -> bool:
         if address >= self.arena.size or self.packet.address <= address < self.packet.address + SLOT:
@@ -280,7 +288,9 @@ class VirtualMachine:
     def put_packet(self, data: bytes) -> None:
         """Lay a packet behind the headroom."""
         if len(data) > self.room:
-            raise BpfError(f"a packet of {len(data)} bytes does not fit into a frame of {self.state.frame_size} (room for {self.room})")
+            raise BpfError(
+                f"a packet of {len(data)} bytes does not fit into a frame of {self.state.frame_size} (room for {self.room})"
+            )
         self.arena.write(self.packet.address + XDP_PACKET_HEADROOM, data)
 
     def give_memory(self, data: bytes) -> int:
@@ -293,13 +303,22 @@ class VirtualMachine:
     def call(self, name: str, *words: int) -> int:
         """Call one of :data:`~netemu.bpf.run_routines.RUNS`, and raise what a helper in Python raised in it."""
         if self._library is not None:
-            result = self._library.run(name)(ctypes.addressof(self.state), self.arena.base, *words)
+            result = self._library.run(name)(self.address, self.arena.base, *words)
         else:
             result = RUNS[name][0](self.state, *words)
+        self.raise_error()
+        return int(result)
+
+    def raise_error(self) -> None:
+        """Raise what a helper in Python raised since the last look."""
         if self.error is not None:
             error, self.error = self.error, None
             raise error
-        return int(result)
+
+    @property
+    def address(self) -> int:
+        """Real address of the machine's record."""
+        return ctypes.addressof(self.state)
 
     def entry(self, program: LoadedProgram) -> int:
         """What runs call: the address of the machine code, or of an interpreted program its number."""
@@ -314,7 +333,7 @@ class VirtualMachine:
 
     def steps(self, program: LoadedProgram, length: int, meta: int = 0) -> Iterator[interpreter.Step]:
         """Interpret one run over the packet in place, stopping before each instruction and once behind the last."""
-        begin(self.state, length, meta)
+        begin(self.state, self.packet.address + XDP_PACKET_HEADROOM, length, meta)
         self.state.program = program.number
         registers = [0, self.state.ctx, *[0] * 8, self.state.stack_top]
         return interpreter.steps(self, program, registers)
@@ -339,7 +358,14 @@ class VirtualMachine:
         source = f"{line.file}:{line.line}" if line else ""
         text = interpreter.describe(program.instructions, pc)
         return Fault(
-            state.fault, program.name, pc, text, state.fault_address, state.fault_size, self._near(state.fault_address), source
+            state.fault,
+            program.name,
+            pc,
+            text,
+            state.fault_address,
+            state.fault_size,
+            self._near(state.fault_address),
+            source,
         )
 
     def _near(self, address: int) -> str:

@@ -61,7 +61,9 @@ def global_values(assigned: Mapping[str, str]) -> dict[str, int | bytes]:
         try:
             found[name] = bytes.fromhex(text[4:]) if text.startswith("hex:") else int(text, 0)
         except ValueError:
-            raise click.BadParameter(f"--set-global {name}={text}: {text!r} is neither a number nor hex:BYTES.") from None
+            raise click.BadParameter(
+                f"--set-global {name}={text}: {text!r} is neither a number nor hex:BYTES."
+            ) from None
     return found
 
 

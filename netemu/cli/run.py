@@ -30,7 +30,9 @@ _MOST_REPEATS = 10_000_000
 
 @click.command("run", short_help="Run an eBPF program over one packet, in the words of bpftool prog run.")
 @click.argument("program", metavar="PROG.o[:PROGRAM]")
-@click.argument("words", nargs=-1, metavar="data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE [ctx_out FILE]] [repeat N]")
+@click.argument(
+    "words", nargs=-1, metavar="data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE [ctx_out FILE]] [repeat N]"
+)
 @program_options
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of random numbers.")
 @click.option("--now", "now_ns", type=click.IntRange(min=0), default=0, help="What bpf_ktime_get_ns says.")
@@ -73,7 +75,12 @@ def command(
         _steps(loaded, packet, metadata, ifindex, rxq, now_ns)
         return
     result = loaded.run(
-        packet, metadata=metadata, ifindex=ifindex, rxq=rxq, now_ns=now_ns, repeat=_number(asked, "repeat", 1, _MOST_REPEATS)
+        packet,
+        metadata=metadata,
+        ifindex=ifindex,
+        rxq=rxq,
+        now_ns=now_ns,
+        repeat=_number(asked, "repeat", 1, _MOST_REPEATS),
     )
     report = _report(result)
     after = result.metadata + result.data

@@ -63,7 +63,9 @@ def command(
         packets = _packets(pcap)
         taken = [packet for packet in packets if fits(packet)]
         if len(taken) < len(packets):
-            click.echo(f"netemu: {len(packets) - len(taken)} packets left out: the kernel runs 14 to 3520 bytes", err=True)
+            click.echo(
+                f"netemu: {len(packets) - len(taken)} packets left out: the kernel runs 14 to 3520 bytes", err=True
+            )
         found = verify(obj, spec, taken, entries=maps, ignored=ignored, safety=safety)
         report |= {"packets": len(taken), "differences": [asdict(difference) for difference in found]}
         failed = bool(found)
@@ -87,7 +89,9 @@ def _show(report: dict[str, Any]) -> None:
     differences = report.get("differences")
     if differences is None:
         return
-    click.echo(f"{report['program']}: {report['packets']} packets, {len(differences)} differences from the running kernel")
+    click.echo(
+        f"{report['program']}: {report['packets']} packets, {len(differences)} differences from the running kernel"
+    )
     if differences:
         first = differences[0]
         where = f"packet {first['packet']}" if first["packet"] >= 0 else "after the last packet"

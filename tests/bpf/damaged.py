@@ -56,7 +56,9 @@ def damaged(choose: random.Random, program: list[Instruction]) -> list[Instructi
             case 1:
                 code[at] = insn._replace(src=choose.randrange(12))
             case 2:
-                code[at] = insn._replace(off=choose.choice((0, 1, -1, -8, -512, -520, 8, 4096, 32767, -32768, choose.randrange(-40, 40))))
+                code[at] = insn._replace(
+                    off=choose.choice((0, 1, -1, -8, -512, -520, 8, 4096, 32767, -32768, choose.randrange(-40, 40)))
+                )
             case 3:
                 code[at] = insn._replace(imm=choose.choice((*SIZES, choose.randrange(-64, 64))))
             case 4:
@@ -72,14 +74,26 @@ def damaged(choose: random.Random, program: list[Instruction]) -> list[Instructi
             case 8:
                 code[at] = Instruction(bpf.CALL_OP, 0, 0, 0, choose.choice(list(HELPERS)))
             case 9:  # a loop, or a way out
-                code[at] = Instruction(bpf.JMP | choose.choice((bpf.JA, bpf.JNE, bpf.JEQ)), 0, 0, choose.randrange(-at - 1, len(code) - at), 0)
+                code[at] = Instruction(
+                    bpf.JMP | choose.choice((bpf.JA, bpf.JNE, bpf.JEQ)),
+                    0,
+                    0,
+                    choose.randrange(-at - 1, len(code) - at),
+                    0,
+                )
                 if choose.randrange(2):
                     code[at] = Instruction(bpf.CALL_OP, 0, bpf.CALL_LOCAL, 0, choose.randrange(-at - 1, len(code) - at))
             case 10:  # a wild pointer
-                code[at] = Instruction(bpf.ALU64 | bpf.MUL, choose.randrange(10), 0, 0, choose.choice((-1, 3, 0x10001, 4096)))
+                code[at] = Instruction(
+                    bpf.ALU64 | bpf.MUL, choose.randrange(10), 0, 0, choose.choice((-1, 3, 0x10001, 4096))
+                )
             case _:
                 code[at] = Instruction(
-                    choose.randrange(256), choose.randrange(11), choose.randrange(11), choose.randrange(-8, 8), choose.choice(SIZES)
+                    choose.randrange(256),
+                    choose.randrange(11),
+                    choose.randrange(11),
+                    choose.randrange(-8, 8),
+                    choose.choice(SIZES),
                 )
     return code
 
@@ -87,7 +101,9 @@ def damaged(choose: random.Random, program: list[Instruction]) -> list[Instructi
 class Outcome:
     """What a damaged program did to some packets, in one mode and by one engine."""
 
-    def __init__(self, obj: BpfObject, spec: ProgramSpec, entries: dict[str, Any], safety: Safety, *, jit: bool) -> None:
+    def __init__(
+        self, obj: BpfObject, spec: ProgramSpec, entries: dict[str, Any], safety: Safety, *, jit: bool
+    ) -> None:
         self.vm = VirtualMachine(obj, safety=safety, budget=BUDGET, jit=jit)
         self.program = self.vm.load(spec)
         self.vm.fill_maps(entries)

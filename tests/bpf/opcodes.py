@@ -22,7 +22,20 @@ IMMEDIATES = (1, 2, 3, 5, 31, 127, 4096, 0x7FFFFFFF, -1, -2, -128, -0x80000000)
 SHIFTS = (0, 1, 7, 31)
 ROOM = 3200
 LEFT, RIGHT, DATA = 6, 7, 8
-ARITHMETIC = (bpf.ADD, bpf.SUB, bpf.MUL, bpf.DIV, bpf.OR, bpf.AND, bpf.LSH, bpf.RSH, bpf.MOD, bpf.XOR, bpf.MOV, bpf.ARSH)
+ARITHMETIC = (
+    bpf.ADD,
+    bpf.SUB,
+    bpf.MUL,
+    bpf.DIV,
+    bpf.OR,
+    bpf.AND,
+    bpf.LSH,
+    bpf.RSH,
+    bpf.MOD,
+    bpf.XOR,
+    bpf.MOV,
+    bpf.ARSH,
+)
 CONDITIONS = tuple(bpf.JUMP_NAMES)
 
 
@@ -138,7 +151,10 @@ def _atomics() -> list[list[Instruction]]:
 
 def _constants() -> list[list[Instruction]]:
     return [
-        [Instruction(bpf.LDDW, 1, 0, 0, value & 0x7FFFFFFF), Instruction(0, 0, 0, 0, -1 if value >> 63 else value >> 32)]
+        [
+            Instruction(bpf.LDDW, 1, 0, 0, value & 0x7FFFFFFF),
+            Instruction(0, 0, 0, 0, -1 if value >> 63 else value >> 32),
+        ]
         for value in EDGES
     ]
 

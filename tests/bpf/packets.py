@@ -70,7 +70,12 @@ class Maker:
         source = bytes.fromhex("20010db8000000") + bytes([r.randrange(3)]) + bytes(7) + bytes([r.randrange(8)])
         target = bytes.fromhex("fe80") + bytes(13) + bytes([r.randrange(4)])
         hops = r.choice((64, 33, 70, 2, 1, 0, 255, 40))
-        return struct.pack("!IHBB", 6 << 28 | r.randrange(1 << 20), len(payload), following, hops) + source + target + payload
+        return (
+            struct.pack("!IHBB", 6 << 28 | r.randrange(1 << 20), len(payload), following, hops)
+            + source
+            + target
+            + payload
+        )
 
     def extensions(self, payload: bytes, following: int) -> tuple[bytes, int]:
         """Puts one to seven extension headers in front."""
@@ -87,21 +92,36 @@ class Maker:
 
     def tcp(self, size: int, flags: int | None = None) -> bytes:
         r = self.random
-        flags = r.choice((0x02, 0x02, 0x12, 0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x04, 0x29, 0x30, 0xFF, 0)) if flags is None else flags
+        flags = (
+            r.choice((0x02, 0x02, 0x12, 0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x04, 0x29, 0x30, 0xFF, 0))
+            if flags is None
+            else flags
+        )
         source, target = 1024 + r.randrange(2), r.choice((80, 80, 80, 443, 443, r.choice(PORTS)))
         offset = r.choice((5, 5, 5, 8, 15, 0, 3))
-        head = struct.pack("!HHIIBBHHH", source, target, r.randrange(1 << 32), 7, offset << 4, flags, 1024, r.randrange(65536), 0)
+        head = struct.pack(
+            "!HHIIBBHHH", source, target, r.randrange(1 << 32), 7, offset << 4, flags, 1024, r.randrange(65536), 0
+        )
         return head + self.bytes(size)
 
     def udp(self, payload: bytes, port: int | None = None) -> bytes:
         r = self.random
         port = r.choice(PORTS) if port is None else port
-        return struct.pack("!HHHH", 1024 + r.randrange(2), port, 8 + len(payload), r.choice((0, 0x1234, 0xFFFF))) + payload
+        return (
+            struct.pack("!HHHH", 1024 + r.randrange(2), port, 8 + len(payload), r.choice((0, 0x1234, 0xFFFF))) + payload
+        )
 
     def dns(self) -> bytes:
         r = self.random
-        name = r.choice((b"example\3com", b"Bad\7example", b"a\1b\1c", b"x" * 63, b"ads\7tracker\3net", b"y" * 60 + b"\4long" * 9))
-        return struct.pack("!HHHHHH", r.randrange(65536), 0x100, r.choice((1, 1, 1, 0)), 0, 0, 0) + b"\7" + name + b"\0\0\1\0\1"
+        name = r.choice(
+            (b"example\3com", b"Bad\7example", b"a\1b\1c", b"x" * 63, b"ads\7tracker\3net", b"y" * 60 + b"\4long" * 9)
+        )
+        return (
+            struct.pack("!HHHHHH", r.randrange(65536), 0x100, r.choice((1, 1, 1, 0)), 0, 0, 0)
+            + b"\7"
+            + name
+            + b"\0\0\1\0\1"
+        )
 
     def icmp(self, size: int, kind: int) -> bytes:
         body = struct.pack("!BBHHH", kind, 0, 0, self.random.randrange(65536), 1) + self.bytes(size)
