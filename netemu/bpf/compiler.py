@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -56,15 +57,22 @@ def _sources_key() -> str:
     return mixed.hexdigest()
 
 
+def _close(engine: Any, context: Any) -> None:
+    """In this order: the engine holds a module of the context."""
+    engine.close()
+    context.close()
+
+
 class Code:
     """Machine code in memory for as long as this object lives."""
 
     def __init__(self, image: bytes) -> None:
         llvm = binding()
-        module = llvm.parse_assembly("")
-        self._engine = llvm.create_mcjit_compiler(module, _target_machine())
+        context = llvm.create_context()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", context), _target_machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(image))
         self._engine.finalize_object()
+        weakref.finalize(self, _close, self._engine, context).atexit = False
 
     def address(self, name: str) -> int:
         return int(self._engine.get_function_address(name))
@@ -93,14 +101,15 @@ def compiled(ingredients: bytes, text: Callable[[], str], *, instructions: int =
 
 def _compile(text: str, instructions: int) -> bytes:
     llvm = binding()
-    module = llvm.parse_assembly(text)
-    machine = _target_machine()
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
-    if os.environ.get("NETEMU_CHECKED") == "1":
-        module.verify()
-    _optimise(module, machine, full=instructions <= FULL_PIPELINE_LIMIT)
-    return bytes(machine.emit_object(module))
+    # A context of its own: the global one keeps every name and constant for ever.  It goes last.
+    with llvm.create_context() as context, llvm.parse_assembly(text, context) as module:
+        machine = _target_machine()
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
+        if os.environ.get("NETEMU_CHECKED") == "1":
+            module.verify()
+        _optimise(module, machine, full=instructions <= FULL_PIPELINE_LIMIT)
+        return bytes(machine.emit_object(module))
 
 
 def _optimise(module: Any, machine: Any, *, full: bool) -> None:
@@ -120,7 +129,8 @@ def _optimise(module: Any, machine: Any, *, full: bool) -> None:
         for _ in range(2):
             passes.add_instruction_combine_pass()
             passes.add_simplify_cfg_pass()
-    passes.run(module, builder)
+    with passes, builder:
+        passes.run(module, builder)
 
 
 def _cache_file(key: str) -> Path | None:
