@@ -130,7 +130,7 @@ def _reserve(size: int) -> int:
     return 0 if got == _FAILED else int(got)
 
 
-class host:  # noqa: N801 - routines use it as a name, like vm
+class host:
     """Control data by its real address, as routines use it when they run as plain Python."""
 
     @staticmethod

@@ -14,8 +14,8 @@ from .map_kinds import (
     EINVAL,
     ENOTSUPP,
 )
-from .map_routines import CPUMAP, DEVMAP, DEVMAP_HASH, LOW32, XSKMAP, descriptor, reachable, redirect_entry
-from .routine import Routine, less, routine, wrap
+from .map_routines import CPUMAP, DEVMAP, DEVMAP_HASH, XSKMAP, descriptor, reachable, redirect_entry
+from .routine import LOW32, Routine, less, routine, wrap
 from .state import MAX_TAIL_CALLS, State
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
@@ -183,7 +183,7 @@ def redirect_map(vm: State, handle: int, key: int, flags: int, _4: int, _5: int)
     if d == 0:
         return XDP_ABORTED
     kind, known = host.load64(d + D_TYPE), 3
-    if kind == DEVMAP or kind == DEVMAP_HASH:
+    if kind in (DEVMAP, DEVMAP_HASH):
         known = 3 | BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS
     elif kind != CPUMAP and kind != XSKMAP:
         return XDP_ABORTED

@@ -13,10 +13,10 @@ from ..engine.layout import TABLES, Kernel
 from ..net.xdp_layout import TO_CPUMAP, TO_DEVICE, TO_DEVMAP, TO_NOTHING, TO_XSKMAP
 from .arena import host
 from .compiler import Code, compiled
-from .helper_routines import BPF_F_BROADCAST, LOW32, XDP_REDIRECT
+from .helper_routines import BPF_F_BROADCAST, XDP_REDIRECT
 from .map_kinds import D_TYPE, DESCRIPTOR_BYTES
 from .map_routines import CPUMAP, XSKMAP
-from .routine import DECLARATIONS, routine, with_callees
+from .routine import DECLARATIONS, LOW32, routine, with_callees
 from .run_routines import begin, finish
 from .state import State
 from .vm import MAX_FRAME_BYTES, LoadedProgram, VirtualMachine
@@ -57,7 +57,7 @@ def note_target(vm: State, target: int) -> int:
 
 @routine
 def run_on_buffer(vm: State, entry: int, buffer: int, memory: int, target: int, cpu: int, rxq: int, now: int) -> int:
-    """Run over the packet of the row of ``k.xdp_buff`` at real address ``buffer``; ``memory`` is that of ``k.memory``."""
+    """Run over the packet of the row of ``k.xdp_buff`` at real address ``buffer``; ``memory`` is ``k.memory``."""
     hard_start, data = host.load64(buffer + X_HARD_START), host.load64(buffer + X_DATA)
     end, meta = host.load64(buffer + X_DATA_END), host.load64(buffer + X_DATA_META)
     vm.no_metadata = 1 if meta > data else 0

@@ -1,4 +1,4 @@
-"""The interpreter: the same instructions in plain Python, one at a time, for stepping and as the reference of the compiler."""
+"""The interpreter: the same instructions in plain Python, one at a time: to step through, and to test compiled code."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class KernelObject:
     def entries(self, number: int) -> dict[bytes, list[bytes]]:
         """Every entry of a map, with one value per CPU of the kernel."""
         spec, fd = self.obj.maps[number], self.map_fds[number]
-        found = {}
+        found: dict[bytes, list[bytes]] = {}
         key: bytes | None = None
         size = self._value_bytes(spec)
         after, value = ctypes.create_string_buffer(spec.key_size), ctypes.create_string_buffer(size)
@@ -251,7 +251,7 @@ class KernelObject:
 def _unavailable(error: OSError) -> KernelUnavailable | None:
     if error.errno == errno.EPERM:  # what the verifier refuses is EACCES
         return KernelUnavailable(
-            "comparing with the kernel needs root (or CAP_BPF and CAP_NET_ADMIN), and a system that does not forbid bpf()"
+            "the kernel's side needs root (or CAP_BPF and CAP_NET_ADMIN), and a system that does not forbid bpf()"
         )
     if error.errno == errno.ENOSYS:
         return KernelUnavailable("this kernel has no eBPF")

@@ -15,7 +15,7 @@ from .vm import VirtualMachine
 
 
 class KernelRun:
-    """A context manager; while it lasts, this thread stays on one CPU, so that the kernel uses one value of each per-CPU map.
+    """A context manager; while it lasts, this thread stays on one CPU: the kernel uses one value of each per-CPU map.
 
     Raises:
         KernelUnavailable: no right to use eBPF here, or no eBPF.
@@ -49,12 +49,11 @@ class KernelRun:
         for number, spec in enumerate(self.obj.maps):
             if spec.name not in entries:
                 continue
-            for key, values in model.maps[spec.name].raw().items():
+            for key, held in model.maps[spec.name].raw().items():
+                values = [value.ljust(spec.value_size, b"\0") for value in held]
                 if spec.kind == MapType.PROG_ARRAY:
-                    name = model.programs[int.from_bytes(values[0], "little")].name
+                    name = model.programs[int.from_bytes(held[0], "little")].name
                     values = [self.kernel.load(self.obj.program(name)).to_bytes(4, "little")]
-                elif len(values[0]) < spec.value_size:
-                    values = [v.ljust(spec.value_size, b"\0") for v in values]
                 if not (spec.kind in (MapType.ARRAY, MapType.PERCPU_ARRAY) and not any(values[0])):
                     self.kernel.update(number, key, values)
 

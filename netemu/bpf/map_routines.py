@@ -50,7 +50,7 @@ from .map_kinds import (
     N_USED,
     MapType,
 )
-from .routine import routine, wrap
+from .routine import LOW32, routine, wrap
 from .state import FAULT_ACCESS, State
 
 ARRAY, PERCPU_ARRAY = int(MapType.ARRAY), int(MapType.PERCPU_ARRAY)
@@ -60,7 +60,6 @@ LPM_TRIE, DEVMAP, DEVMAP_HASH = int(MapType.LPM_TRIE), int(MapType.DEVMAP), int(
 CPUMAP, XSKMAP = int(MapType.CPUMAP), int(MapType.XSKMAP)
 
 MIX = 0x9E3779B97F4A7C15
-LOW32 = 0xFFFFFFFF
 
 
 @routine
@@ -198,7 +197,7 @@ def hash_add(vm: State, d: int, key: int) -> int:
     counters, entries = host.load64(d + D_COUNTERS), host.load64(d + D_ENTRIES)
     kind = host.load64(d + D_TYPE)
     if host.load64(counters + C_COUNT) == entries:
-        if kind != LRU_HASH and kind != LRU_PERCPU_HASH:
+        if kind not in (LRU_HASH, LRU_PERCPU_HASH):
             return 0
         hash_evict(vm, d)
     number = host.load64(counters + C_FREE)
@@ -244,15 +243,14 @@ def lpm_find(vm: State, d: int, key: int) -> int:
     prefix = host.load32(key)
     if prefix > (size - LPM_HEAD) * 8:
         return 0
-    while 1:
-        if host.load32(prefixes + (prefix << 2)):
-            keep_prefix(vm, key, size, prefix)
+    left = prefix + 1
+    while left:
+        left -= 1
+        if host.load32(prefixes + (left << 2)):
+            keep_prefix(vm, key, size, left)
             number = hash_search(vm, d, key)
             if number:
                 return number
-        if prefix == 0:
-            return 0
-        prefix -= 1
     return 0
 
 
@@ -296,9 +294,9 @@ def hash_lookup(
     if number == 0:
         return 0
     number -= 1
-    if kind == LRU_HASH or kind == LRU_PERCPU_HASH:
+    if kind in (LRU_HASH, LRU_PERCPU_HASH):
         host.store32(nodes + number * node_size + N_RECENT, 1)
-    if kind == PERCPU_HASH or kind == LRU_PERCPU_HASH:
+    if kind in (PERCPU_HASH, LRU_PERCPU_HASH):
         number += entries * vm.cpu
     return values + number * stride
 
@@ -326,10 +324,10 @@ def map_lookup_elem(vm: State, handle: int, key: int, _3: int, _4: int, _5: int)
     kind, size = host.load64(d + D_TYPE), host.load64(d + D_KEY_SIZE)
     if vm.strict and reachable(vm, key, size, 0) == 0:
         return 0
-    if kind == ARRAY or kind == PERCPU_ARRAY:
+    if kind in (ARRAY, PERCPU_ARRAY):
         number = vm.load32(key)
         return value_address(vm, d, number) if number < host.load64(d + D_ENTRIES) else 0
-    if kind == DEVMAP or kind == DEVMAP_HASH or kind == XSKMAP:
+    if kind in (DEVMAP, DEVMAP_HASH, XSKMAP):
         number = vm.load32(key)
         entry = redirect_entry(vm, d, number)
         if entry == 0:
@@ -342,7 +340,7 @@ def map_lookup_elem(vm: State, handle: int, key: int, _3: int, _4: int, _5: int)
     if kind == LPM_TRIE:
         number = lpm_find(vm, d, vm.scratch)
         return value_address(vm, d, number - 1) if number else 0
-    if kind == HASH or kind == PERCPU_HASH or kind == LRU_HASH or kind == LRU_PERCPU_HASH:
+    if kind in (HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH):
         number = hash_search(vm, d, vm.scratch)
         if number == 0:
             return 0
@@ -357,7 +355,7 @@ def slot_for_update(vm: State, d: int, key: int, flags: int) -> int:
     kind = host.load64(d + D_TYPE)
     if flags > BPF_EXIST:
         return wrap(-EINVAL)
-    if kind == ARRAY or kind == PERCPU_ARRAY:
+    if kind in (ARRAY, PERCPU_ARRAY):
         if host.load32(key) >= host.load64(d + D_ENTRIES):
             return wrap(-E2BIG)
         return wrap(-EEXIST) if flags == BPF_NOEXIST else host.load32(key) + 1
@@ -370,7 +368,7 @@ def slot_for_update(vm: State, d: int, key: int, flags: int) -> int:
     if number:
         if flags == BPF_NOEXIST:
             return wrap(-EEXIST)
-        if kind == LRU_HASH or kind == LRU_PERCPU_HASH:
+        if kind in (LRU_HASH, LRU_PERCPU_HASH):
             host.store32(host.load64(d + D_NODES) + (number - 1) * host.load64(d + D_NODE_SIZE) + N_RECENT, 1)
         return number
     if flags == BPF_EXIST:
@@ -414,7 +412,7 @@ def map_update_elem(vm: State, handle: int, key: int, value: int, flags: int, _5
 def delete_key(vm: State, d: int, key: int) -> int:
     """Remove the key at real address ``key``: 0 or a negative error."""
     kind = host.load64(d + D_TYPE)
-    if kind == ARRAY or kind == PERCPU_ARRAY:
+    if kind in (ARRAY, PERCPU_ARRAY):
         return wrap(-EINVAL)
     if kind == LPM_TRIE:
         size = host.load64(d + D_KEY_SIZE)

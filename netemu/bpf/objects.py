@@ -108,7 +108,7 @@ class BpfObject:
             try:
                 value = value.to_bytes(variable.size, "little", signed=value < 0)
             except OverflowError:
-                raise BpfError(f"{value} does not fit into the {variable.size} bytes of {name}") from None
+                raise BpfError(f"{value!r} does not fit into the {variable.size} bytes of {name}") from None
         if len(value) > variable.size:
             raise BpfError(f"{len(value)} bytes do not fit into the {variable.size} bytes of {name}")
         before = self.maps[variable.map]

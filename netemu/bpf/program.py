@@ -12,7 +12,6 @@ from typing import Any
 from ..engine.jit import JIT
 from .elf import load_object
 from .errors import BpfError
-
 from .maps import Map
 from .objects import BpfObject
 from .vm import DEFAULT_BUDGET, Fault, Safety, VirtualMachine

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .arena import host
-from .helper_routines import LOW32
 from .map_kinds import D_TYPE, EINVAL, ENODEV, HANDLE, MapType
 from .map_routines import descriptor, reachable
-from .routine import signed, wrap
+from .routine import LOW32, signed, wrap
 
 if TYPE_CHECKING:
     from .vm import VirtualMachine

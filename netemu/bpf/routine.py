@@ -5,7 +5,8 @@ A routine's first parameter is the virtual machine, the rest are 64-bit words, a
 - ``vm.name`` is a field of the machine's record (:class:`netemu.bpf.vm.State`), outside the arena;
 - ``vm.load32(address)``, ``vm.store32(address, value)``: memory that programs see, by arena address, always inside;
 - ``host.load32(address)``: control data by its real address, which no program can name;
-- ``+ - * // % & | ^ << >> ~``, comparisons, ``and or not``, conditional expressions, ``if``, ``while``, ``return``.
+- ``+ - * // % & | ^ << >> ~``, comparisons, ``in (A, B)``, ``and or not``, conditional expressions, ``if``, ``while``,
+  ``return``.
 
 As plain Python a routine works on Python integers, which do not wrap: where a difference may go below zero it is
 compared with :func:`less` (signed), or taken with :func:`wrap`.  For compiled programs :func:`llvm_text` translates it
@@ -20,9 +21,10 @@ import textwrap
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, overload
 
 WORD = (1 << 64) - 1
+LOW32 = (1 << 32) - 1
 
 
 def wrap(value: int) -> int:
@@ -74,7 +76,11 @@ class Routine:
         return _Translation(self, layout, external=external).text
 
 
-def routine(function: Callable[..., int] | None = None, *, inline: bool = False) -> Any:
+@overload
+def routine(function: Callable[..., int], /) -> Routine: ...
+@overload
+def routine(*, inline: bool) -> Callable[[Callable[..., int]], Routine]: ...
+def routine(function: Callable[..., int] | None = None, /, *, inline: bool = False) -> Any:
     """Declare a routine; ``inline`` makes compiled programs hold a copy wherever they call it."""
     if function is None:
         return lambda f: Routine(f, inline=inline)
@@ -282,10 +288,10 @@ class _Translation:
             case ast.Name(id=name) if name in self.locals:
                 return self.value(f"load i64, ptr %v.{name}")
             case ast.Name(id=name):
-                number = self.source.function.__globals__.get(name)
-                if not isinstance(number, int):
+                constant = self.source.function.__globals__.get(name)
+                if not isinstance(constant, int):
                     raise self.misused(node, f"{name} is no local variable and no integer")
-                return str(int(number))
+                return str(int(constant))
             case ast.Attribute(value=ast.Name(id="vm"), attr="strict"):
                 return str(int(self.layout.strict))
             case ast.Attribute(value=ast.Name(id="vm"), attr=field):
@@ -319,6 +325,8 @@ class _Translation:
     def truth(self, node: ast.expr) -> str:
         """The truth of an expression, as a bit."""
         match node:
+            case ast.Compare(left=left, ops=[ast.In()], comparators=[ast.Tuple(elts=values)]):
+                return self.one_of(self.word(left), [self.word(value) for value in values])
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return self.value(f"icmp {_COMPARISON[type(op)]} i64 {self.word(left)}, {self.word(right)}")
             case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -328,6 +336,13 @@ class _Translation:
             case ast.Call(func=ast.Name(id="less"), args=[left, right]):
                 return self.value(f"icmp slt i64 {self.word(left)}, {self.word(right)}")
         return self.value(f"icmp ne i64 {self.word(node)}, 0")
+
+    def one_of(self, word: str, values: list[str]) -> str:
+        found = self.value(f"icmp eq i64 {word}, {values[0]}")
+        for other in values[1:]:
+            same = self.value(f"icmp eq i64 {word}, {other}")
+            found = self.value(f"or i1 {found}, {same}")
+        return found
 
     def short_circuit(self, conjunction: bool, values: list[ast.expr]) -> str:
         slot, after = f"%v.choice{next(self.numbers)}", self.label()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .arena import host
 from .helper_routines import (
-    LOW32,
     MD_EGRESS,
     MD_IFINDEX,
     MD_RXQ,
@@ -12,7 +11,7 @@ from .helper_routines import (
     XDP_PACKET_HEADROOM,
     publish,
 )
-from .routine import routine
+from .routine import LOW32, routine
 from .state import State
 
 
@@ -78,8 +77,8 @@ def run_repeated(vm: State, entry: int, length: int, meta: int, times: int) -> i
 def run_batch(vm: State, entry: int, packets: int, ends: int, count: int, verdicts: int, out: int, room: int) -> int:
     """Run over ``count`` packets that lie behind one another at real address ``packets``.
 
-    ``ends`` has the end of each (64 bits), ``verdicts`` takes one word of 32 bits per packet.  If ``out`` is not 0, what
-    a packet has become goes there, ``room`` bytes apart: its length (32 bits), the length of its metadata (32 bits),
+    ``ends`` has the end of each (64 bits), ``verdicts`` takes one word of 32 bits per packet.  If ``out`` is not 0,
+    what a packet has become goes there, ``room`` bytes apart: its length and that of its metadata (32 bits each),
     metadata and data.  Returns how many runs ended in a fault.
     """
     number, start, faults = 0, 0, 0

@@ -70,7 +70,7 @@ _FIELDS = (
 class State(ctypes.Structure):
     """The record, and access to the arena as routines use it when they run as plain Python."""
 
-    _fields_ = [(name, ctypes.c_uint64) for name in _FIELDS]  # noqa: RUF012 - ctypes wants a list
+    _fields_ = [(name, ctypes.c_uint64) for name in _FIELDS]
 
     if TYPE_CHECKING:  # every field is an integer
 

@@ -191,7 +191,7 @@ class _FunctionText:
 
     # -- registers -------------------------------------------------------------------------------------------------
 
-    def get(self, register: int) -> str:
+    def read(self, register: int) -> str:
         if register == bpf.FRAME_POINTER:
             return "%fp"
         if register in self.context_in:
@@ -201,7 +201,7 @@ class _FunctionText:
             found = self.values[register] = self.value(f"load i64, ptr %r{register}")
         return found
 
-    def set(self, register: int, value: str) -> None:
+    def write(self, register: int, value: str) -> None:
         self.context_in.discard(register)
         if self.in_first_block and value == str(self.around.context):
             self.context_in.add(register)
@@ -323,23 +323,23 @@ class _FunctionText:
             self._arithmetic(insn)
         elif kind == bpf.LDX and self._is_packet_bound(insn):
             field = "data" if insn.off == MD_DATA else "data_end"
-            self.set(insn.dst, self.value(f"load i64, ptr {self.field(field)}"))
+            self.write(insn.dst, self.value(f"load i64, ptr {self.field(field)}"))
         elif kind == bpf.LDX:
             pointer = self._pointer(insn.src, insn.off, insn.size, False, pc)
             loaded = self.value(f"load i{insn.size * 8}, ptr {pointer}, align 1")
             full = insn.size == 8
-            self.set(insn.dst, loaded if full else self.wide(loaded, insn.size * 8, signed=insn.mode == bpf.MEMSX))
+            self.write(insn.dst, loaded if full else self.wide(loaded, insn.size * 8, signed=insn.mode == bpf.MEMSX))
         elif kind == bpf.STX and insn.mode == bpf.ATOMIC:
             self._atomic(insn, pc)
         elif kind in (bpf.ST, bpf.STX):
-            value = self.get(insn.src) if kind == bpf.STX else str(insn.imm)
+            value = self.read(insn.src) if kind == bpf.STX else str(insn.imm)
             narrow = value if insn.size == 8 else self.narrow(value, insn.size * 8)
             pointer = self._pointer(insn.dst, insn.off, insn.size, True, pc)
             self.emit(f"store i{insn.size * 8} {narrow}, ptr {pointer}, align 1")
         elif insn.code == bpf.LDDW:
             self._constant(insn, pc)
         elif insn.code == bpf.EXIT_OP:
-            self.emit(f"ret i64 {self.get(0)}")
+            self.emit(f"ret i64 {self.read(0)}")
             return False
         elif insn.code == bpf.CALL_OP:
             if insn.src == bpf.CALL_LOCAL:
@@ -368,7 +368,7 @@ class _FunctionText:
             self.emit(f"br label %L{target}")
 
     def _condition(self, insn: Instruction) -> str:
-        left, right = self.get(insn.dst), self.get(insn.src) if insn.by_register else str(insn.imm)
+        left, right = self.read(insn.dst), self.read(insn.src) if insn.by_register else str(insn.imm)
         bits = 64
         if insn.kind == bpf.JMP32:
             left, right, bits = self.narrow(left), self.narrow(right), 32
@@ -416,7 +416,7 @@ class _FunctionText:
         self.emit(f"{self.block}:")
 
     def _is_packet_bound(self, insn: Instruction) -> bool:
-        """Does a load read the packet's bounds from the context?  In strict mode no program can have changed them there."""
+        """Does a load read the packet's bounds from the context?  In strict mode no program can change them there."""
         where = insn.src in self.context_in and insn.off in (MD_DATA, MD_DATA_END)
         return self.layout.strict and where and insn.size == 4 and insn.mode == bpf.MEM
 
@@ -424,7 +424,7 @@ class _FunctionText:
 
     def _pointer(self, register: int, offset: int, size: int, write: bool, pc: int) -> str:
         """A pointer to ``size`` bytes that is inside the arena, whatever the register holds."""
-        base = self.get(register)
+        base = self.read(register)
         if self._in_frame(register, offset, size):
             frame = self.from_frame.get(base, 0)
             place = self.value(f"add i64 %fp, {frame + offset}")
@@ -442,7 +442,7 @@ class _FunctionText:
 
     def _in_frame(self, register: int, offset: int, size: int) -> bool:
         """Is an access known to be inside the function's own stack frame?"""
-        frame = 0 if register == bpf.FRAME_POINTER else self.from_frame.get(self.get(register))
+        frame = 0 if register == bpf.FRAME_POINTER else self.from_frame.get(self.read(register))
         return frame is not None and -STACK_FRAME <= frame + offset <= -size
 
     def _check(
@@ -497,15 +497,15 @@ class _FunctionText:
             storage = self.around.storages[insn.imm]
             assert storage is not None
             value = storage.values + self.program[pc + 1].imm
-        self.set(insn.dst, str(value))
+        self.write(insn.dst, str(value))
 
     def _atomic(self, insn: Instruction, pc: int) -> None:
         bits = insn.size * 8
         pointer = self._pointer(insn.dst, insn.off, insn.size, True, pc)
-        operand = self.get(insn.src) if bits == 64 else self.narrow(self.get(insn.src))
+        operand = self.read(insn.src) if bits == 64 else self.narrow(self.read(insn.src))
         old = self.value(f"load i{bits}, ptr {pointer}, align 1")
         if insn.imm == bpf.CMPXCHG:
-            wanted = self.get(0) if bits == 64 else self.narrow(self.get(0))
+            wanted = self.read(0) if bits == 64 else self.narrow(self.read(0))
             same = self.value(f"icmp eq i{bits} {old}, {wanted}")
             new = self.value(f"select i1 {same}, i{bits} {operand}, i{bits} {old}")
         elif insn.imm == bpf.XCHG:
@@ -514,7 +514,7 @@ class _FunctionText:
             new = self.value(f"{_ALU[insn.imm & 0xF0]} i{bits} {old}, {operand}")
         self.emit(f"store i{bits} {new}, ptr {pointer}, align 1")
         if insn.imm & bpf.FETCH:
-            self.set(0 if insn.imm == bpf.CMPXCHG else insn.src, old if bits == 64 else self.wide(old))
+            self.write(0 if insn.imm == bpf.CMPXCHG else insn.src, old if bits == 64 else self.wide(old))
 
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
@@ -523,20 +523,20 @@ class _FunctionText:
         if op == bpf.END:
             self._swap(insn)
             return
-        right = self.get(insn.src) if insn.by_register else str(insn.imm)
+        right = self.read(insn.src) if insn.by_register else str(insn.imm)
         if op == bpf.MOV:
             self._move(insn, right, bits)
             return
-        left = self.get(insn.dst)
+        left = self.read(insn.dst)
         frame = self.from_frame.get(left)
         if op == bpf.ADD and bits == 64 and frame is not None and not insn.by_register:
-            self.set(insn.dst, self.value(f"add i64 {left}, {insn.imm}"))
+            self.write(insn.dst, self.value(f"add i64 {left}, {insn.imm}"))
             self.from_frame[self.values[insn.dst]] = frame + insn.imm
             return
         if bits == 32:
             left, right = self.narrow(left), self.narrow(right)
         result = self._operate(op, left, right, bits, signed=insn.off == 1)
-        self.set(insn.dst, result if bits == 64 else self.wide(result))
+        self.write(insn.dst, result if bits == 64 else self.wide(result))
 
     def _operate(self, op: int, left: str, right: str, bits: int, *, signed: bool) -> str:
         if op in _ALU:
@@ -576,15 +576,15 @@ class _FunctionText:
                 self.from_frame[result] = 0
         else:
             result = str(insn.imm & _LOW_MASK) if not insn.by_register else self.wide(self.narrow(right))
-        self.set(insn.dst, result)
+        self.write(insn.dst, result)
 
     def _swap(self, insn: Instruction) -> None:
         bits = insn.imm
-        value = self.get(insn.dst)
+        value = self.read(insn.dst)
         narrow = value if bits == 64 else self.narrow(value, bits)
         if insn.kind == bpf.ALU64 or insn.by_register:
             narrow = self.value(f"call i{bits} @llvm.bswap.i{bits}(i{bits} {narrow})")
-        self.set(insn.dst, narrow if bits == 64 else self.wide(narrow, bits))
+        self.write(insn.dst, narrow if bits == 64 else self.wide(narrow, bits))
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -592,17 +592,17 @@ class _FunctionText:
         target = pc + 1 + insn.imm
         self._fault_if(self.value(f"icmp eq i64 %fp, {self.around.lowest_frame}"), FAULT_DEPTH, pc)
         self._pay(self.ends[target] - target, pc)
-        arguments = [f"i64 {self.get(register)}" for register in range(1, 6)]
+        arguments = [f"i64 {self.read(register)}" for register in range(1, 6)]
         frame = self.value(f"sub i64 %fp, {STACK_FRAME}")
         name = ENTRY if target == 0 else f"f{target}"
-        self.set(0, self.value(f"call i64 @{name}(ptr %vm, ptr %base, {', '.join(arguments)}, i64 {frame})"))
+        self.write(0, self.value(f"call i64 @{name}(ptr %vm, ptr %base, {', '.join(arguments)}, i64 {frame})"))
         self.checked.clear()
         self._leave_if_faulted()
 
     def _call_helper(self, insn: Instruction, pc: int) -> None:
         if self.layout.strict:
             self.emit(f"store i64 {pc}, ptr {self.field('pc')}")
-        words = [self.get(register) for register in range(1, 6)]
+        words = [self.read(register) for register in range(1, 6)]
         known = self._known_map()
         fast = insn.imm == _MAP_LOOKUP and known >= 0 and self._has_fast_lookup(known)
         if fast:
@@ -614,7 +614,7 @@ class _FunctionText:
             found = self.value(f"call i64 @lookup{known}(ptr %vm, ptr %base, i64 {words[1]})")
         else:
             found = self._call_routine(self.helpers[insn.imm], words)
-        self.set(0, found)
+        self.write(0, found)
         if fast:
             return
         self.checked.clear()

@@ -56,11 +56,9 @@ def content(kind: int, entries: Mapping[bytes, Sequence[bytes]], cpu: int) -> di
     found = {}
     for key, values in entries.items():
         value = values[cpu] if kind in PER_CPU else values[0]
-        if kind == MapType.LPM_TRIE:
-            key = _canonical(key)
         if kind in (MapType.ARRAY, MapType.PERCPU_ARRAY) and not any(value):
             continue
-        found[key.hex()] = value.hex()
+        found[(_canonical(key) if kind == MapType.LPM_TRIE else key).hex()] = value.hex()
     return dict(sorted(found.items()))
 
 

@@ -82,7 +82,7 @@ class VirtualMachine:
 
     Args:
         bpf: what maps there are, and which programs may be loaded.
-        safety: ``sandbox`` keeps every access inside the arena; ``strict`` also ends a run that leaves the memory it was given.
+        safety: ``sandbox`` keeps every access inside the arena; ``strict`` also ends a run that leaves its memory.
         cpus: emulated CPUs, for per-CPU maps.
         seed: of ``bpf_get_prandom_u32``.
         budget: instructions that one run may take.
@@ -247,7 +247,7 @@ class VirtualMachine:
                     raise ProgramRejected("refers to a variable outside its section", pc=pc)
 
     def _inside(self, number: int, offset: int) -> bool:
-        return self.storages[number].stride > 0 and 0 <= offset < self.storages[number].stride
+        return bool(0 <= offset < self.storages[number].stride)
 
     def _compile(self, program: LoadedProgram) -> None:
         context = self.ctx.address if self.for_packets else None
@@ -289,12 +289,12 @@ class VirtualMachine:
         """Lay a packet behind the headroom."""
         if len(data) > self.room:
             raise BpfError(
-                f"a packet of {len(data)} bytes does not fit into a frame of {self.state.frame_size} (room for {self.room})"
+                f"a packet of {len(data)} bytes does not fit into a frame of {self.state.frame_size}: room for {self.room}"
             )
         self.arena.write(self.packet.address + XDP_PACKET_HEADROOM, data)
 
     def give_memory(self, data: bytes) -> int:
-        """Lay data where a packet would be, for a program that is for none; its arena address, or 0 if there is none."""
+        """Lay data where a packet would be, for a program that is for none; its arena address, 0 if there is none."""
         self.put_packet(data)
         start = self.packet.address + XDP_PACKET_HEADROOM
         self.arena.bound(self.packet.address, start, start + len(data))

@@ -26,7 +26,7 @@ def complain(message: object) -> None:
 
 
 class Commands(click.Group):
-    """A group whose command ``x`` is the function ``command`` of the module ``netemu.cli.x``; a hyphen is an underscore there."""
+    """A group whose command ``x-y`` is the function ``command`` of the module ``netemu.cli.x_y``."""
 
     def __init__(self, *, name: str, modules: Sequence[str], help: str) -> None:
         super().__init__(name=name, help=help, context_settings={"help_option_names": ["-h", "--help"]})

@@ -199,7 +199,7 @@ class Maker:
 
 
 def packets(count: int = COUNT, seed: int = SEED) -> list[bytes]:
-    """The first ``count`` packets: every third is malformed; lengths from an Ethernet header to more than 3,000 bytes."""
+    """The first ``count`` packets: every third is malformed, and none is longer than 3,520 bytes."""
     maker = Maker(seed)
     made = []
     for number in range(count):
