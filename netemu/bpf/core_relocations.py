@@ -17,7 +17,8 @@ PUBLIC_STRUCTURES = frozenset({
     "xdp_md", "ethhdr", "arphdr", "vlan_hdr", "vlan_ethhdr", "iphdr", "ip_auth_hdr", "ip_esp_hdr", "ipv6hdr",
     "ipv6_opt_hdr", "ipv6_rt_hdr", "frag_hdr", "rt0_hdr", "tcphdr", "udphdr", "icmphdr", "icmp6hdr", "igmphdr",
     "sctphdr", "dccp_hdr", "gre_base_hdr", "gre_full_hdr", "vxlanhdr", "genevehdr", "mpls_label", "mpls_shim_hdr",
-    "pppoe_hdr", "in_addr", "in6_addr", "bpf_fib_lookup", "bpf_map_def", "bpf_spin_lock", "bpf_devmap_val", "bpf_cpumap_val",
+    "pppoe_hdr", "in_addr", "in6_addr", "bpf_fib_lookup", "bpf_map_def", "bpf_spin_lock",
+    "bpf_devmap_val", "bpf_cpumap_val",
 })  # fmt: skip
 
 

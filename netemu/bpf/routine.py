@@ -327,6 +327,9 @@ class _Translation:
         match node:
             case ast.Compare(left=left, ops=[ast.In()], comparators=[ast.Tuple(elts=values)]):
                 return self.one_of(self.word(left), [self.word(value) for value in values])
+            case ast.Compare(left=left, ops=[ast.NotIn()], comparators=[ast.Tuple(elts=values)]):
+                found = self.one_of(self.word(left), [self.word(value) for value in values])
+                return self.value(f"xor i1 {found}, true")
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return self.value(f"icmp {_COMPARISON[type(op)]} i64 {self.word(left)}, {self.word(right)}")
             case ast.UnaryOp(op=ast.Not(), operand=operand):

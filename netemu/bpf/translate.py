@@ -11,30 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 
 from . import instructions as bpf
 from .guesses import PACKET, Extent, Guesses
 from .helper_routines import MD_BYTES, MD_DATA, MD_DATA_END, helper_routines
 from .instructions import Instruction
 from .library import shared_routines
+from .llvm_text import ALU_OPERATIONS, Writer, is_literal
 from .map_kinds import (
     ARRAYS,
-    DESCRIPTOR_BYTES,
     HANDLE,
     HASHES,
-    MapType,
 )
-from .map_routines import array_lookup, hash_lookup, reachable
+from .map_routines import reachable
 from .map_storage import Storage
-from .routine import DECLARATIONS, Layout, Routine, with_callees
-from .state import FAULT_ACCESS, FAULT_BUDGET, FAULT_DEPTH, MAX_CALL_FRAMES, OFFSETS, STACK_FRAME
+from .routine import Layout, Routine
+from .state import FAULT_ACCESS, FAULT_BUDGET, FAULT_DEPTH, MAX_CALL_FRAMES, STACK_FRAME
 from .structure import Function
 
 ENTRY = "program"
 _LOW_MASK = 0xFFFFFFFF
-_ALU = {bpf.ADD: "add", bpf.SUB: "sub", bpf.MUL: "mul", bpf.OR: "or", bpf.AND: "and", bpf.XOR: "xor"}
-_SHIFT = {bpf.LSH: "shl", bpf.RSH: "lshr", bpf.ARSH: "ashr"}
 _CONDITION = {
     bpf.JEQ: "eq", bpf.JNE: "ne", bpf.JGT: "ugt", bpf.JGE: "uge", bpf.JLT: "ult", bpf.JLE: "ule", bpf.JSGT: "sgt",
     bpf.JSGE: "sge", bpf.JSLT: "slt", bpf.JSLE: "sle",
@@ -63,63 +59,7 @@ class Surroundings:
         return self.stack_top - (MAX_CALL_FRAMES - 1) * STACK_FRAME
 
 
-def llvm_module(program: list[Instruction], functions: list[Function], around: Surroundings) -> str:
-    """The program as an LLVM module with one external function, :data:`ENTRY`."""
-    used: dict[str, Routine] = {}
-    lookups: set[int] = set()
-    texts = [
-        _FunctionText(program, function, functions, around, used, lookups).text
-        for function in called(program, functions)
-    ]
-    for number in sorted(lookups):
-        texts.append(_lookup_text(number, around.storages[number], used))
-    for found in with_callees(list(used.values())):
-        texts.append(found.llvm_text(around.layout))
-    tail = '!0 = !{!"branch_weights", i32 1, i32 1048575}\n'
-    return "\n".join([DECLARATIONS, *texts, tail])
-
-
-def called(program: list[Instruction], functions: list[Function]) -> list[Function]:
-    """The functions that the first one calls, directly or not, itself first."""
-    by_start = {function.start: function for function in functions}
-    found = [functions[0]]
-    for function in found:
-        for pc in range(function.start, function.end):
-            insn = program[pc]
-            if insn.code == bpf.CALL_OP and insn.src == bpf.CALL_LOCAL:
-                target = by_start[pc + 1 + insn.imm]
-                if target not in found:
-                    found.append(target)
-    return found
-
-
-def _lookup_text(number: int, storage: Storage | None, used: dict[str, Routine]) -> str:
-    """A lookup in one map, whose geometry is constant."""
-    assert storage is not None
-    if storage.kind in ARRAYS:
-        per_cpu = int(storage.kind == MapType.PERCPU_ARRAY and storage.cpus > 1)
-        callee: Routine = array_lookup
-        words = ["%key", storage.values, storage.entries, storage.stride, per_cpu]
-    else:
-        callee = hash_lookup
-        plain = {MapType.PERCPU_HASH: MapType.HASH, MapType.LRU_PERCPU_HASH: MapType.LRU_HASH}
-        kind = storage.kind if storage.cpus > 1 else plain.get(storage.kind, storage.kind)
-        words = ["%d", "%key", storage.key_size, storage.bucket_mask, storage.node_size]
-        words += [storage.values, storage.entries, storage.stride, int(kind)]
-    used[callee.name] = callee
-    arguments = "".join(f", i64 {word}" for word in words)
-    return f"""\
-define internal i64 @lookup{number}(ptr noalias %vm, ptr noalias %base, i64 %key) nounwind {{
-%at = getelementptr i8, ptr %vm, i64 {OFFSETS["maps"]}
-%maps = load i64, ptr %at
-%d = add i64 %maps, {number * DESCRIPTOR_BYTES}
-%found = call i64 @{callee.name}(ptr %vm, ptr %base{arguments})
-ret i64 %found
-}}
-"""
-
-
-class _FunctionText:
+class FunctionText(Writer):
     """One eBPF function on its way to LLVM assembly.
 
     Within a basic block registers are LLVM values; only at its end are those that changed stored to their slots.
@@ -141,8 +81,7 @@ class _FunctionText:
         self.layout = around.layout
         self.used = used
         self.lookups = lookups
-        self.lines: list[str] = []
-        self.numbers = count()
+        super().__init__()
         self.faults: list[tuple[str, int, int, str, int]] = []
         self.block = "entry"
         self.values: dict[int, str] = {}
@@ -162,17 +101,6 @@ class _FunctionText:
         self.text = "\n".join([f"{head}({arguments}) nounwind {{", *self.lines, "}\n"])
 
     # -- text ------------------------------------------------------------------------------------------------------
-
-    def emit(self, line: str) -> None:
-        self.lines.append(line)
-
-    def name(self) -> str:
-        return f"%t{next(self.numbers)}"
-
-    def value(self, line: str) -> str:
-        name = self.name()
-        self.lines.append(f"{name} = {line}")
-        return name
 
     def start(self, label: str) -> None:
         self.emit(f"{label}:")
@@ -212,13 +140,6 @@ class _FunctionText:
         for register in sorted(self.changed):
             self.emit(f"store i64 {self.values[register]}, ptr %r{register}")
         self.changed.clear()
-
-    def narrow(self, value: str, bits: int = 32) -> str:
-        """The low bits of a value."""
-        return str(int(value) & (1 << bits) - 1) if _literal(value) else self.value(f"trunc i64 {value} to i{bits}")
-
-    def wide(self, value: str, bits: int = 32, *, signed: bool = False) -> str:
-        return self.value(f"{'sext' if signed else 'zext'} i{bits} {value} to i64")
 
     # -- control flow ----------------------------------------------------------------------------------------------
 
@@ -313,7 +234,7 @@ class _FunctionText:
     def _known_map(self) -> int:
         """Number of the map whose handle is in r1, or -1."""
         handle = self.values.get(1, "%")
-        number = int(handle) ^ HANDLE if _literal(handle) else -1
+        number = int(handle) ^ HANDLE if is_literal(handle) else -1
         return number if 0 <= number < len(self.around.storages) else -1
 
     def _instruction(self, insn: Instruction, pc: int) -> bool:
@@ -429,7 +350,7 @@ class _FunctionText:
             frame = self.from_frame.get(base, 0)
             place = self.value(f"add i64 %fp, {frame + offset}")
             return self.value(f"getelementptr i8, ptr %base, i64 {place}")
-        if _literal(base):
+        if is_literal(base):
             address = int(base) + offset & _mask(self.layout)
             if not self.layout.strict or self.around.known_regions(address, size, write):
                 return self.value(f"getelementptr i8, ptr %base, i64 {address}")
@@ -511,7 +432,7 @@ class _FunctionText:
         elif insn.imm == bpf.XCHG:
             new = operand
         else:
-            new = self.value(f"{_ALU[insn.imm & 0xF0]} i{bits} {old}, {operand}")
+            new = self.value(f"{ALU_OPERATIONS[insn.imm & 0xF0]} i{bits} {old}, {operand}")
         self.emit(f"store i{bits} {new}, ptr {pointer}, align 1")
         if insn.imm & bpf.FETCH:
             self.write(0 if insn.imm == bpf.CMPXCHG else insn.src, old if bits == 64 else self.wide(old))
@@ -535,34 +456,8 @@ class _FunctionText:
             return
         if bits == 32:
             left, right = self.narrow(left), self.narrow(right)
-        result = self._operate(op, left, right, bits, signed=insn.off == 1)
+        result = self.operate(op, left, right, bits, signed=insn.off == 1)
         self.write(insn.dst, result if bits == 64 else self.wide(result))
-
-    def _operate(self, op: int, left: str, right: str, bits: int, *, signed: bool) -> str:
-        if op in _ALU:
-            return self.value(f"{_ALU[op]} i{bits} {left}, {right}")
-        if op in _SHIFT:
-            distance = str(int(right) & bits - 1) if _literal(right) else self.value(f"and i{bits} {right}, {bits - 1}")
-            return self.value(f"{_SHIFT[op]} i{bits} {left}, {distance}")
-        if op == bpf.NEG:
-            return self.value(f"sub i{bits} 0, {left}")
-        return self._divide(op, left, right, bits, signed=signed)
-
-    def _divide(self, op: int, left: str, right: str, bits: int, *, signed: bool) -> str:
-        """Quotient or remainder; by zero gives 0 or the dividend, and the lowest number by -1 gives itself or 0."""
-        zero = self.value(f"icmp eq i{bits} {right}, 0")
-        by_zero = "0" if op == bpf.DIV else left
-        if not signed:
-            safe = self.value(f"select i1 {zero}, i{bits} 1, i{bits} {right}")
-            result = self.value(f"{'udiv' if op == bpf.DIV else 'urem'} i{bits} {left}, {safe}")
-            return self.value(f"select i1 {zero}, i{bits} {by_zero}, i{bits} {result}")
-        minus = self.value(f"icmp eq i{bits} {right}, -1")
-        either = self.value(f"or i1 {zero}, {minus}")
-        safe = self.value(f"select i1 {either}, i{bits} 1, i{bits} {right}")
-        result = self.value(f"{'sdiv' if op == bpf.DIV else 'srem'} i{bits} {left}, {safe}")
-        by_minus = self.value(f"sub i{bits} 0, {left}") if op == bpf.DIV else "0"
-        result = self.value(f"select i1 {minus}, i{bits} {by_minus}, i{bits} {result}")
-        return self.value(f"select i1 {zero}, i{bits} {by_zero}, i{bits} {result}")
 
     def _move(self, insn: Instruction, right: str, bits: int) -> None:
         if insn.off:
@@ -651,10 +546,6 @@ class _FunctionText:
         arguments = f"ptr %vm, ptr %base, i64 {context}, i64 0, i64 0, i64 0, i64 0, i64 %fp"
         self.emit(f"ret i64 {self.value(f'call i64 {entry}({arguments})')}")
         self.emit(f"{self.block}:")
-
-
-def _literal(value: str) -> bool:
-    return value[0] != "%"
 
 
 def _mask(layout: Layout) -> int:

@@ -20,12 +20,13 @@ from .map_kinds import DESCRIPTOR_BYTES, MAX_KEY_SIZE
 from .map_storage import Storage
 from .maps import Map
 from .objects import BpfObject, MapSpec, ProgramSpec
+from .program_module import llvm_module
 from .python_helpers import PythonHelpers
 from .routine import Layout
 from .run_routines import RUNS, begin
 from .state import FAULT_NONE, FAULT_PYTHON, MAX_CALL_FRAMES, OFFSETS, STACK_FRAME, UPCALL, State
 from .structure import Function, check_structure
-from .translate import ENTRY, Surroundings, llvm_module
+from .translate import ENTRY, Surroundings
 
 Safety = Literal["sandbox", "strict"]
 
@@ -197,7 +198,9 @@ class VirtualMachine:
                 self.maps[spec.name][index] = name
 
     def close(self) -> None:
-        """Give the memory back; nothing of this machine may be used afterwards."""
+        """Give memory and code back; nothing of this machine may be used afterwards."""
+        for program in self.programs:
+            program.code = None
         self.arena.close()
 
     # -- programs --------------------------------------------------------------------------------------------------
@@ -288,9 +291,8 @@ class VirtualMachine:
     def put_packet(self, data: bytes) -> None:
         """Lay a packet behind the headroom."""
         if len(data) > self.room:
-            raise BpfError(
-                f"a packet of {len(data)} bytes does not fit into a frame of {self.state.frame_size}: room for {self.room}"
-            )
+            frame = self.state.frame_size
+            raise BpfError(f"a packet of {len(data)} bytes does not fit into a frame of {frame}: room for {self.room}")
         self.arena.write(self.packet.address + XDP_PACKET_HEADROOM, data)
 
     def give_memory(self, data: bytes) -> int:
