@@ -1,4 +1,4 @@
-"""CPUs that advance one packet at a time wait for locks as they do in an exact, event-driven order of lock operations."""
+"""CPUs that advance one packet at a time wait for locks as they do in an exact, event-driven order of operations."""
 
 from __future__ import annotations
 
