@@ -107,7 +107,8 @@ class Machine:
                 "agenda": cpus,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
-                "rss_table": rss.INDIRECTION,
+                "wire": MAX_DEVICES,
+                "rss_table": MAX_DEVICES * rss.INDIRECTION,
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )

@@ -22,7 +22,6 @@ from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
 from .net.plugin_loader import load_driver
-from .net.rss import INDIRECTION
 from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from .netdevice import NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
@@ -107,11 +106,11 @@ class Replay:
                     break
                 if progress is not None and now - told > 0.2 and finished:
                     told = now
-                    if progress(k.wire[0].packets, self.source.offset, self.source.size):
+                    if progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size):
                         finished = False
                         self._cut_off()
             if progress is not None and finished:
-                progress(k.wire[0].packets, self.source.offset, self.source.size)
+                progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
         finally:
             self._write()
             if self._writer is not None:
@@ -120,14 +119,14 @@ class Replay:
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
-        w = self.machine.k.wire[0]
-        w.count = w.next
+        w = self.machine.k.wire[self.nic.number]
+        w.end = w.next
         w.blocked = 0
         w.eof = 1
 
     def _read(self) -> None:
         k = self.machine.k
-        w = k.wire[0]
+        w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
@@ -143,12 +142,12 @@ class Replay:
         self.read_seconds += time.perf_counter() - start
         if count == 0:
             w.eof = 1
-            w.next = w.count = 0
+            w.next = w.end = 0
             return
         times = self.batch.records["ts_ns"][:count]
         if self._first is None:
             self._first = int(times[0])
-            w.start_ns = self._first
+            k.run[0].start_ns = self._first
         times += self._shift
         # captures may be out of order; nothing arrives before what was captured before it
         np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
@@ -159,7 +158,7 @@ class Replay:
                 "use --rate max or a fixed rate"
             )
         w.next = 0
-        w.count = count
+        w.end = count
 
     def _write(self) -> None:
         run = self.machine.k.run[0]
@@ -228,7 +227,7 @@ def replay(
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
         finished = job.run(repeat, progress)
-    if job.error is not None and k.wire[0].packets == 0:
+    if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     nic.stop()
@@ -275,13 +274,11 @@ def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
 
 def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     k = machine.k
-    w = k.wire[0]
-    w.dev = nic.number
+    w = k.wire[nic.number]
+    w.eof = 0
     w.mode = rate.mode
     w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
     w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
-    k.rss[0].queues = nic.nic.queues
-    k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
 
 
 def _start_books(machine: Machine) -> None:

@@ -34,7 +34,7 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
     if cleaner != cpu:  # it may be asleep, with nothing to wake up for until now
         k.agenda[cleaner] = min(k.agenda[cleaner], max(done, k.cpu[cleaner].clock))
     if k.run[0].record_output and skb >= 0:
-        record_output(k, skb, done)
+        record_output(k, q.dev, skb, done)
 
 
 @kernel_function(inline=True)
