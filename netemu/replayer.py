@@ -224,7 +224,7 @@ def replay(
         k.run[0].action = ACTIONS[action]
         k.run[0].hold = round(hold_us * 10**6)
         _aim_wire(machine, nic, arrivals)
-        _start_books(machine)
+        start_books(machine)
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
         finished = job.run(repeat, progress)
@@ -284,8 +284,8 @@ def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
 
 
-def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
+def start_books(machine: Machine) -> None:
+    """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0
