@@ -155,7 +155,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     pool = k.rxq[rxq].pool
     if k.recycle[0].forced:
         if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
-            page_ref_add(k, pfn, 1)
+            page_ref_add(k, cpu, pfn, 1)
             park_page(k, rxq, pfn)
             return
         if k.era[0].pool_skb_recycle != 0 and not recycle_draw(k):

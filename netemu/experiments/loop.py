@@ -10,7 +10,6 @@ import numpy as np
 from netemu.engine import jit
 from netemu.engine.faults import raise_fault
 from netemu.engine.kernel import KernelFunction
-from netemu.engine.spinlock import MAX_LOCKS
 from netemu.errors import EmulatorError, UsageError
 from netemu.machine import MAX_CPUS, Machine
 from netemu.mm.layout import PAGE_SIZE
@@ -21,8 +20,6 @@ from netemu.net.pool_setup import create_page_pool
 from netemu.replayer import start_books
 from netemu.results import callgraph, pool_report, zone_lock_report
 
-FIRST_LOCK = MAX_LOCKS - MAX_CPUS
-"""Locks of the spinlock loop: the machine's last ones, which nobody else takes."""
 STEPS_COMPILED = 1 << 20
 STEPS_INTERPRETED = 1 << 8
 POOL_KINDS = ("page_pool", "page_pool_cross_cpu")
@@ -62,27 +59,20 @@ class Loop:
             platform=chosen["platform"],
             seed=chosen["seed"],
             skbs=4096 + cpus * self.burst if kind.startswith("skb") else 16,
+            pcp_batch=chosen["pcp_batch"],
+            pcp_high=chosen["pcp_high"],
         )
         k = self.machine.k
         k.replace("loop", np.zeros(cpus, k.arrays["loop"].dtype))
         k.replace("loop_item", np.zeros(cpus * self.room, k.arrays["loop_item"].dtype))
         k.replace("loop_time", np.zeros(cpus * self.room, k.arrays["loop_time"].dtype))
         k.loop_plan[0].room = self.room
-        self._size_pcps()
         if chosen["fragmented"]:
             self._fragment(chosen.get("order", 0))
         for cpu in range(cpus):
             self._set_up(cpu)
 
     # -- set-up --------------------------------------------------------------------------------------------------
-
-    def _size_pcps(self) -> None:
-        rows = self.machine.k.arrays["pcp"]
-        if self.chosen["pcp_batch"] is not None:
-            rows["batch"] = self.chosen["pcp_batch"]
-        if self.chosen["pcp_high"] is not None:
-            for column in ("high", "high_min", "high_max"):
-                rows[column] = self.chosen["pcp_high"]
 
     def _fragment(self, order: int) -> None:
         """Give every node blocks of ``order`` whose buddies are in use, as many as the loops can ever need."""
@@ -144,7 +134,7 @@ class Loop:
         return loops.give_back_step  # to pool 0
 
     def _spinlock(self, cpu: int, row: Any) -> Any:
-        row.target = FIRST_LOCK if self.chosen["shared"] else FIRST_LOCK + cpu
+        row.target = loops.LOOP_LOCKS if self.chosen["shared"] else loops.LOOP_LOCKS + cpu
         row.hold = round(self.chosen["hold_ns"] * 1000)
         row.variant = int(self.chosen["irqsave"])
         return loops.spinlock_step
@@ -200,6 +190,7 @@ class Loop:
         k = self.machine.k
         plan = k.loop_plan[0]
         plan.wanted = plan.done + operations
+        loops.start_loops(k, 0)
         steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
         while not stopped():
             reason = loops.run_loops(k, 0, steps)

@@ -17,7 +17,10 @@ PASSED_ON = (
     "switches",
     "platform",
     "cpus",
+    "nodes",
     "memory_mb",
+    "pcp_batch",
+    "pcp_high",
     "seed",
     "driver",
     "queues",
@@ -25,28 +28,16 @@ PASSED_ON = (
     "repeat",
     "action",
     "hold_us",
+    "window",
+    "consumer_cpu",
+    "netdev_budget",
     "recycle",
 )
-WHEN_SET = (
-    "nodes",
-    "pcp_batch",
-    "pcp_high",
-    "xdp",
-    "window",
-    "irq_affinity",
-    "xps",
-    "consumer_cpu",
-    "rx_usecs",
-    "rx_frames",
-    "tx_usecs",
-    "tx_frames",
-    "bql",
-    "netdev_budget",
-    "rx_ring",
-    "tx_ring",
-    "link_gbps",
-)
-"""Keys that the replayer is told only when they differ from their default."""
+"""Keys that the replayer takes by the same name."""
+OF_THE_DEVICE = ("rx_usecs", "rx_frames", "tx_usecs", "tx_frames", "bql", "xps", "irq_affinity", "link_gbps")
+"""Keys of :class:`netemu.DeviceSettings`."""
+NOT_YET = ("xdp", "rx_ring", "tx_ring")
+"""Keys that the replayer may learn: taken when it knows them."""
 
 
 def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], bool]) -> dict[str, Any] | None:
@@ -56,12 +47,12 @@ def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], b
     """
     arguments = {name: chosen[name] for name in PASSED_ON}
     able = inspect.signature(netemu.replay).parameters
-    for name in WHEN_SET:
-        if chosen[name] is None or (name == "nodes" and chosen[name] == 1):
-            continue
-        if name not in able:
-            raise UsageError(f"this netemu cannot replay with {name} yet")
-        arguments[name] = chosen[name]
+    for name in NOT_YET:
+        if chosen[name] is not None:
+            if name not in able:
+                raise UsageError(f"this netemu cannot replay with {name}")
+            arguments[name] = chosen[name]
+    settings = netemu.DeviceSettings(**{name: chosen[name] for name in OF_THE_DEVICE})
     options = dict(chosen["driver_options"])
     if chosen["rq"] is not None:
         options["rq"] = chosen["rq"]
@@ -69,7 +60,15 @@ def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], b
     rate = str(chosen["rate"])
     if rate == "recorded" and chosen["trace"] is None:
         raise UsageError("generated packets have no recorded times: rate is max or packets per second")
-    result = netemu.replay(packets, options=options, rate=rate, progress=lambda *_: stopped(), **arguments)
+    result = netemu.replay(
+        packets,
+        options=options,
+        settings=settings,
+        streams=chosen["streams"] or 1,
+        rate=rate,
+        progress=lambda *_: stopped(),
+        **arguments,
+    )
     if result.error is not None:
         raise UsageError(result.error)
     return None if result.interrupted else result.to_dict()

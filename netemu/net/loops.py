@@ -8,11 +8,12 @@ After the loops of bench_page_pool_simple, bench_page_pool_cross_cpu, page_bench
 
 from __future__ import annotations
 
+from ..engine.agenda import NO_CPU_TIME, first_to_act, set_agenda
 from ..engine.faults import fault, fault_code
 from ..engine.kernel import cost_point, indirect, inlined, kernel_function
 from ..engine.layout import Kernel, table
 from ..engine.path import charge, enter, leave, spend
-from ..engine.spinlock import spin_lock, spin_unlock
+from ..engine.spinlock import lock_class, spin_lock, spin_unlock
 from ..mm.layout import NAPI_FRAGS, NONE, PAGE_SHIFT
 from ..mm.page_alloc import (
     __alloc_pages,
@@ -90,6 +91,10 @@ table(
 table("loop_item", "i4")  # [cpu * room + i]
 table("loop_time", "i8")  # [cpu * room + i]: when the page in that slot of the queue was handed over, ps
 table("loop_plan", [("room", "i8"), ("wanted", "i8"), ("done", "i8"), ("returning", "i4")])
+
+MAX_LOOPS = 128
+LOOP_LOCKS = lock_class("loop", MAX_LOOPS)
+"""Locks of the spinlock loop: the first is shared, or each CPU has its own."""
 
 PRIVATE_WORK = cost_point("private_work")
 ATOMIC = cost_point("atomic_read_modify_write")
@@ -195,7 +200,7 @@ def page_pool_step(k: Kernel, cpu: int, pool: int, unused: int) -> int:
         return return_bulk(k, cpu, pool)
     pfn = let_go(k, cpu)
     if mine.variant == TO_ALLOCATOR:  # somebody else still holds the page when the pool gets it back
-        page_ref_add(k, pfn, 1)
+        page_ref_add(k, cpu, pfn, 1)
         page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
         put_page(k, cpu, pfn)
     else:
@@ -206,10 +211,10 @@ def page_pool_step(k: Kernel, cpu: int, pool: int, unused: int) -> int:
 @inlined
 def wake(k: Kernel, cpu: int, when: int) -> None:
     """A CPU that waits for another one goes on, not before ``when`` (ps)."""
-    mine = k.loop[cpu]
-    if mine.waits:
-        mine.waits = 0
+    if k.loop[cpu].waits:
+        k.loop[cpu].waits = 0
         be_idle_until(k, cpu, when)
+        set_agenda(k, cpu, k.cpu[cpu].clock)
 
 
 @inlined
@@ -349,7 +354,7 @@ def page_for_skb(k: Kernel, cpu: int, target: int, source: int) -> int:
         return __alloc_pages(k, cpu, k.cpu[cpu].numa_node, 0, 0)
     if source == FROM_POOL:
         return page_pool_alloc_pages(k, cpu, target)
-    page_ref_add(k, target, 1)
+    page_ref_add(k, cpu, target, 1)
     return target
 
 
@@ -395,15 +400,12 @@ def think(k: Kernel, cpu: int) -> None:
     work_privately(k, cpu, mine.think - mine.spread + (2 * mine.spread * x >> 32))
 
 
-@inlined
-def next_to_step(k: Kernel) -> int:
-    """The CPU with the smallest clock of those that have something to do; NONE: everybody waits."""
-    best = NONE
-    for cpu in range(k.machine[0].cpus):
-        mine = k.loop[cpu]
-        if mine.step != 0 and mine.waits == 0 and (best == NONE or k.cpu[cpu].clock < k.cpu[best].clock):
-            best = cpu
-    return best
+@kernel_function(traced=False, entry=True, rare=True)
+def start_loops(k: Kernel, cpu: int) -> None:
+    """Before the first step: CPUs with a loop can act now, unless they wait; others never."""
+    for c in range(k.machine[0].cpus):
+        idle = k.loop[c].step == 0 or k.loop[c].waits != 0
+        set_agenda(k, c, NO_CPU_TIME if idle else k.cpu[c].clock)
 
 
 @kernel_function(traced=False, entry=True, rare=True)
@@ -416,17 +418,20 @@ def run_loops(k: Kernel, cpu: int, steps: int) -> int:
             return FAULTED
         if plan.done >= plan.wanted:
             return DONE
-        best = next_to_step(k)
-        if best == NONE:
+        first = first_to_act(k)
+        if k.agenda[first] == NO_CPU_TIME:
             return STUCK
-        mine = k.loop[best]
-        k.horizon[0] = k.cpu[best].clock
-        done = indirect(k, mine.step, best, mine.target, mine.size)
+        mine = k.loop[first]
+        k.horizon[0] = k.cpu[first].clock
+        done = indirect(k, mine.step, first, mine.target, mine.size)
         if done == HAS_TO_WAIT:
             mine.waits = 1
-        elif done > 0:
+            set_agenda(k, first, NO_CPU_TIME)
+            continue
+        if done > 0:
             mine.done += done
             plan.done += done
             if mine.think > 0:
-                think(k, best)
+                think(k, first)
+        set_agenda(k, first, k.cpu[first].clock)
     return PAUSED
