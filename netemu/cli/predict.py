@@ -9,7 +9,7 @@ import click
 
 from netemu.cli.commands import FAILED, signal_status
 from netemu.cli.interruption import Interruption
-from netemu.cli.progress import RunsProgress
+from netemu.cli.progress import RunsProgress, compile_if_needed
 from netemu.cli.tables import markdown_table, print_table
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ def command(ctx: click.Context, /, *, file: str, check: bool, markdown: bool, as
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other.")
     experiments = load_experiments(file).experiments
+    if any(experiment.kind == "traffic" for experiment in experiments):
+        compile_if_needed()
     entries: list[Entry] = []
     with Interruption() as interruption:
         progress = RunsProgress(interruption)
         try:
-            entries.extend(run_experiments(experiments, progress))
+            entries.extend(run_experiments(experiments, progress, keep_going=check))
         except Stopped:
             pass
         finally:
@@ -62,6 +64,7 @@ def _as_json(entry: Entry, check: bool) -> dict[str, Any]:
             "source": entry.source,
             "deviation_percent": entry.deviation,
             "holds": entry.holds,
+            **({"error": entry.error} if entry.error else {}),
         }
     return made
 
@@ -86,14 +89,18 @@ def _print(entries: list[Entry], check: bool, markdown: bool) -> None:
 def quantity(entry: Entry) -> str:
     """The value, in its unit."""
     value = entry.value
+    if value is None:
+        return "-"
     digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{digits} {entry.unit}".rstrip()
 
 
 def verdict(entry: Entry) -> list[str]:
     """What was published, how far off the value is, whether that holds, and the source."""
-    if entry.published is None or entry.deviation is None:
-        return ["", "", "", entry.source]
+    if entry.published is None:
+        return ["", "", entry.error, entry.source]
     figures = entry.published if isinstance(entry.published, list) else [entry.published]
     shown = " to ".join(f"{figure:g}" for figure in figures)
-    return [shown, f"{entry.deviation:+.1f} %", "holds" if entry.holds else "MISSED", entry.source]
+    if entry.deviation is None:
+        return [shown, "", entry.error, entry.source]
+    return [shown, f"{entry.deviation:+.1f} %", "holds" if entry.holds else "missed", entry.source]

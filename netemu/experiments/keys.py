@@ -67,6 +67,7 @@ LOOPS: dict[str, tuple[Key, ...]] = {
         ),
         _ORDER,
         _RING_SIZE,
+        Key("ring_fill", integer(0, 32768), 64, "pages in the ring before the loop begins"),
         _DMA,
         _BURST,
         Key("bulk", integer(1, 4096), 16, "pages of one page_pool_put_page_bulk call"),

@@ -15,6 +15,7 @@ from netemu.machine import MAX_CPUS, Machine
 from netemu.mm.layout import PAGE_SIZE
 from netemu.mm.page_alloc import alloc_pages_node, drain_pages_zone, drop_page
 from netemu.net import loops
+from netemu.net.page_pool import EVERYTHING, page_pool_alloc_pages, page_pool_put_page
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP
 from netemu.net.pool_setup import create_page_pool
 from netemu.replayer import start_books
@@ -121,8 +122,12 @@ class Loop:
         )
 
     def _page_pool(self, cpu: int, row: Any) -> Any:
-        row.target = self._pool(cpu)
+        row.target = pool = self._pool(cpu)
         row.variant = _PATH[self.chosen["path"]]
+        k = self.machine.k
+        pages = [page_pool_alloc_pages(k, cpu, pool) for _ in range(self.chosen["ring_fill"])]
+        for pfn in pages:
+            page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
         return loops.page_pool_step
 
     def _page_pool_cross_cpu(self, cpu: int, row: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from netemu.engine.kernel import NAMES
 from netemu.experiments.values import Check, one_of, published, text, yes_or_no
-from netemu.profiles.eras import function_names
+from netemu.profiles.eras import newest_names
 from netemu.profiles.platforms import load_platform
 from netemu.report.findings import recycled_percent
 
@@ -76,7 +77,8 @@ def _cycles(nanoseconds: Callable[[Result], float]) -> Callable[[Result], float]
 def _gbps(result: Result) -> float:
     _only("traffic", result)
     packets = result["packets"]
-    return 8 * result["bytes"] * _per(packets["received"], packets["offered"], "packets") / result["virtual_ns"]
+    bits: float = 8 * result["bytes"] * _per(packets["received"], packets["offered"], "packets") / result["virtual_ns"]
+    return bits
 
 
 def _drops(result: Result) -> float:
@@ -93,7 +95,7 @@ def _pcp_hits(result: Result) -> float:
 def _holds_per_page(result: Result) -> float:
     pages = result["pages"]
     moved = pages["allocated"] - pages.get("initial_in_use", 0) + pages["freed"]
-    return _per(result["zone_lock"]["acquisitions"], moved, "pages allocated or freed")
+    return _per(float(result["zone_lock"]["acquisitions"]), moved, "pages allocated or freed")
 
 
 def _pool_hits(result: Result) -> float:
@@ -108,7 +110,7 @@ def _cache_hits(result: Result) -> float:
     if "rx_cache_reuse" not in counters:
         raise NoValue("the driver of this era has no receive page cache")
     asked = sum(counters[f"rx_cache_{name}"] for name in ("reuse", "empty", "busy"))
-    return 100 * _per(counters["rx_cache_reuse"], asked, "requests to the receive page cache")
+    return 100 * _per(float(counters["rx_cache_reuse"]), asked, "requests to the receive page cache")
 
 
 def _busy(result: Result) -> float:
@@ -262,30 +264,33 @@ def _described(reading: Share | TimeOf | Calls) -> str:
 # -- the call graph ---------------------------------------------------------------------------------------------------
 
 
-def _nodes(result: Result, function: str, below: str | None) -> Iterator[Mapping[str, Any]]:
-    for name in (function, below):
-        if name is not None:
-            _check_function(result, name)
-    for node in result["callgraph"]:
-        path = node["path"]
-        if path[-1] == function and (below is None or below in path[:-1]):
-            yield node
-
-
-def _check_function(result: Result, name: str) -> None:
-    known = {*NAMES, *function_names(result["era"]).values()}
-    if name not in known and not any(name in node["path"] for node in result["callgraph"]):
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, sorted(known), 3)
+def _names(result: Result, name: str) -> set[str]:
+    """Every name that a function has had, so that any of them finds it, whatever the era calls it."""
+    renamed = newest_names()
+    newest = renamed.get(name, name)
+    names = {newest, *(old for old, function in renamed.items() if function == newest)}
+    if names.isdisjoint(NAMES) and not any(name in node["path"] for node in result["callgraph"]):
+        near = get_close_matches(name, sorted({*NAMES, *renamed}), 3)
         raise NoValue(f"{name} is no function that netemu emulates{'; did you mean ' if near else ''}{', '.join(near)}")
+    return names
+
+
+def _nodes(result: Result, function: str, below: str | None) -> Iterator[Mapping[str, Any]]:
+    """Nodes of the call graph that are calls of a function, perhaps only those below another one."""
+    names = _names(result, function)
+    above = _names(result, below) if below is not None else set()
+    for node in result["callgraph"]:
+        *path, last = node["path"]
+        if last in names and (below is None or not above.isdisjoint(path)):
+            yield node
 
 
 def _ns(result: Result, function: str, below: str | None, own: bool) -> float:
     if own:
         return float(sum(node["self_ns"] for node in _nodes(result, function, below)))
+    names = _names(result, function)
     # of a function that is called below itself, the outer call has the whole
-    outermost = (node for node in _nodes(result, function, below) if function not in node["path"][:-1])
+    outermost = (node for node in _nodes(result, function, below) if names.isdisjoint(node["path"][:-1]))
     return float(sum(node["total_ns"] for node in outermost))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netemu.errors import EmulatorError, NetemuError
-from netemu.experiments.files import Experiment
+from netemu.experiments.files import Experiment, ExperimentError
 from netemu.experiments.loop import run_loop
 from netemu.experiments.metrics import Metric, NoValue
 from netemu.experiments.replays import run_traffic
@@ -34,7 +34,7 @@ class Entry:
 
     name: str
     metric: str
-    value: float
+    value: float | None
     unit: str
     inputs: dict[str, Any]
     point: dict[str, Any]
@@ -42,6 +42,7 @@ class Entry:
     source: str = ""
     tolerance: float = 0.0
     label: str = ""
+    error: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The documented keys."""
@@ -50,7 +51,7 @@ class Entry:
     @property
     def deviation(self) -> float | None:
         """Percent by which the value misses what was published, 0 inside a range; None: nothing was."""
-        if self.published is None:
+        if self.published is None or self.value is None:
             return None
         low, high = self.published if isinstance(self.published, list) else (self.published, self.published)
         nearest = min(max(self.value, low), high)
@@ -61,7 +62,7 @@ class Entry:
     @property
     def holds(self) -> bool:
         """Is the value as near to what was published as it has to be?"""
-        return self.deviation is None or abs(self.deviation) <= self.tolerance
+        return not self.error and (self.deviation is None or abs(self.deviation) <= self.tolerance)
 
 
 class Stopped(Exception):
@@ -73,12 +74,24 @@ def runs_of(experiments: tuple[Experiment, ...]) -> int:
     return sum((2 if experiment.compares else 1) for experiment in experiments for _ in experiment.points())
 
 
-def run_experiments(experiments: tuple[Experiment, ...], follower: Follower | None = None) -> Iterator[Entry]:
-    """Run all experiments in order.  Raises ExperimentError, and :class:`Stopped` when the follower asks for it."""
+def run_experiments(
+    experiments: tuple[Experiment, ...], follower: Follower | None = None, *, keep_going: bool = False
+) -> Iterator[Entry]:
+    """Run all experiments in order.
+
+    ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError otherwise,
+    and :class:`Stopped` when the follower asks for it.
+    """
     runner = _Runner(follower or Follower(), runs_of(experiments))
     for experiment in experiments:
         for point in experiment.points():
-            yield from runner.entries(experiment, point)
+            try:
+                yield from runner.entries(experiment, point)
+            except ExperimentError as error:
+                if not keep_going:
+                    raise
+                for metric in experiment.metrics:
+                    yield _entry(experiment, metric, point, {}, None, str(metric.reading), "", str(error))
 
 
 class _Runner:
@@ -103,18 +116,7 @@ class _Runner:
                 value, name, unit = _combined(experiment, metric, values)
             except NoValue as error:
                 raise experiment.error(f"{metric.reading} cannot be told: {error}") from None
-            yield Entry(
-                name=experiment.name,
-                metric=name,
-                value=value,
-                unit=unit,
-                inputs=inputs,
-                point=point,
-                published=metric.published,
-                source=metric.source,
-                tolerance=TOLERANCE if experiment.tolerance is None else experiment.tolerance,
-                label=metric.label,
-            )
+            yield _entry(experiment, metric, point, inputs, value, name, unit)
 
     def _run(self, experiment: Experiment, point: dict[str, Any], side: dict[str, Any]) -> dict[str, Any]:
         if self.follower.stopped():
@@ -134,6 +136,31 @@ class _Runner:
             raise Stopped
         self.done += 1
         return result
+
+
+def _entry(
+    experiment: Experiment,
+    metric: Metric,
+    point: dict[str, Any],
+    inputs: dict[str, Any],
+    value: float | None,
+    name: str,
+    unit: str,
+    error: str = "",
+) -> Entry:
+    return Entry(
+        name=experiment.name,
+        metric=name,
+        value=value,
+        unit=unit,
+        inputs=inputs,
+        point=point,
+        published=metric.published,
+        source=metric.source,
+        tolerance=TOLERANCE if experiment.tolerance is None else experiment.tolerance,
+        label=metric.label,
+        error=error,
+    )
 
 
 def _combined(experiment: Experiment, metric: Metric, values: list[float]) -> tuple[float, str, str]:
