@@ -156,4 +156,5 @@ def _ends(flows: int, queues: int, draw: Callable[[int, int], npt.NDArray[np.int
 def _rss(ends: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     """The Toeplitz hash of each flow (:func:`netemu.net.rss.toeplitz_hash`)."""
     table = toeplitz_table().reshape(-1, 256)
-    return np.bitwise_xor.reduce([table[at, ends[:, at]] for at in range(ENDS)])
+    hashes: npt.NDArray[np.uint32] = np.bitwise_xor.reduce([table[at, ends[:, at]] for at in range(ENDS)])
+    return hashes

@@ -101,6 +101,9 @@ def verdict(entry: Entry) -> list[str]:
         return ["", "", entry.error, entry.source]
     figures = entry.published if isinstance(entry.published, list) else [entry.published]
     shown = " to ".join(f"{figure:g}" for figure in figures)
-    if entry.deviation is None:
+    if entry.distance is None:
         return [shown, "", entry.error, entry.source]
-    return [shown, f"{entry.deviation:+.1f} %", "holds" if entry.holds else "missed", entry.source]
+    off = (
+        f"{entry.distance:+.4g}" if entry.within is not None or entry.deviation is None else f"{entry.deviation:+.1f} %"
+    )
+    return [shown, off, "holds" if entry.holds else "missed", entry.source]

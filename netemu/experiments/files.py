@@ -23,7 +23,20 @@ COMPARISONS = ("percent", "ratio", "difference")
 TABLES = ("switches", "driver_options")
 """Keys that are tables: a comparison or a sweep changes single entries of them."""
 
-_ABOUT = ("name", "kind", "metric", "metrics", "base", "test", "compare", "sweep", "published", "source", "tolerance")
+_ABOUT = (
+    "name",
+    "kind",
+    "metric",
+    "metrics",
+    "base",
+    "test",
+    "compare",
+    "sweep",
+    "published",
+    "source",
+    "tolerance",
+    "within",
+)
 _TOP = ("about", "defaults", "experiment", "reproduce")
 
 
@@ -46,6 +59,7 @@ class Experiment:
     compare: str = "percent"
     sweep: dict[str, list[Any]] = field(default_factory=dict)
     tolerance: float | None = None
+    within: float | None = None
 
     @property
     def compares(self) -> bool:
@@ -176,7 +190,7 @@ class _Reader:
             raise self._wrong("compare needs a table base or test that says what is different")
         if base is not None or test is not None:
             base, test = base or {}, test or {}
-        tolerance = table.get("tolerance")
+        tolerance, within = table.get("tolerance"), table.get("within")
         made = Experiment(
             file=self.file,
             folder=self.folder,
@@ -189,6 +203,7 @@ class _Reader:
             compare=self._checked("compare", one_of(*COMPARISONS), table.get("compare", "percent")),
             sweep=self._sweep(),
             tolerance=None if tolerance is None else self._checked("tolerance", number(0, 1000), tolerance),
+            within=None if within is None else self._checked("within", number(0, 1e12), within),
         )
         self._together(made)
         return made
@@ -212,7 +227,7 @@ class _Reader:
             if figure is not None:
                 figure = self._checked("published", published, figure)
             source = self._checked("source", text, self.table["source"]) if "source" in self.table else metric.source
-            return (Metric(metric.reading, figure, source, metric.label),)
+            return (Metric(metric.reading, figure, source, metric.label, metric.within),)
         if "published" in self.table:
             raise self._wrong("with several metrics, published goes into the table of each metric")
         given = self.table["metrics"]

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from netemu.engine.kernel import NAMES
-from netemu.experiments.values import Check, one_of, published, text, yes_or_no
+from netemu.experiments.values import Check, number, one_of, published, text, yes_or_no
 from netemu.profiles.eras import newest_names
 from netemu.profiles.platforms import load_platform
 from netemu.report.findings import recycled_percent
@@ -33,7 +33,7 @@ def _units(result: Result) -> int:
 def _per(total: float, parts: float, what: str) -> float:
     if not parts:
         raise NoValue(f"there were no {what}")
-    return total / parts
+    return float(total) / float(parts)
 
 
 def _only(kind: str, result: Result) -> None:
@@ -95,7 +95,7 @@ def _pcp_hits(result: Result) -> float:
 def _holds_per_page(result: Result) -> float:
     pages = result["pages"]
     moved = pages["allocated"] - pages.get("initial_in_use", 0) + pages["freed"]
-    return _per(float(result["zone_lock"]["acquisitions"]), moved, "pages allocated or freed")
+    return _per(result["zone_lock"]["acquisitions"], moved, "pages allocated or freed")
 
 
 def _pool_hits(result: Result) -> float:
@@ -110,7 +110,7 @@ def _cache_hits(result: Result) -> float:
     if "rx_cache_reuse" not in counters:
         raise NoValue("the driver of this era has no receive page cache")
     asked = sum(counters[f"rx_cache_{name}"] for name in ("reuse", "empty", "busy"))
-    return 100 * _per(float(counters["rx_cache_reuse"]), asked, "requests to the receive page cache")
+    return 100 * _per(counters["rx_cache_reuse"], asked, "requests to the receive page cache")
 
 
 def _busy(result: Result) -> float:
@@ -141,7 +141,7 @@ NAMED: dict[str, Named] = {
         "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets")
     ),
     "busy_percent": Named("%", "share of time in which CPUs are busy", _busy),
-    "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share(SLOWPATH).value(r)),
+    "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share((SLOWPATH,)).value(r)),
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
     "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
     "pcp_hit_percent": Named("%", "pages allocated without taking zone->lock", _pcp_hits),
@@ -154,7 +154,7 @@ NAMED: dict[str, Named] = {
 class Share:
     """Percent of time in a function: with what it calls, or (``own``) itself; ``of``: busy, time, or a function."""
 
-    function: str
+    function: tuple[str, ...]
     below: str | None = None
     own: bool = False
     of: str = "busy"
@@ -170,14 +170,14 @@ class Share:
             return 100 * _per(spent, result["busy_ns"], "busy CPUs")
         if self.of == "time":
             return 100 * spent / (result["busy_ns"] + result["idle_ns"])
-        return 100 * _per(spent, _ns(result, self.of, None, False), f"calls of {self.of}")
+        return 100 * _per(spent, _ns(result, (self.of,), None, False), f"calls of {self.of}")
 
 
 @dataclass(frozen=True)
 class TimeOf:
     """Nanoseconds in a function per operation or packet, or per call of it."""
 
-    function: str
+    function: tuple[str, ...]
     below: str | None = None
     own: bool = False
     per: str = "op"
@@ -191,14 +191,14 @@ class TimeOf:
         spent = _ns(result, self.function, self.below, self.own)
         if self.per == "op":
             return spent / _units(result)
-        return _per(spent, _calls(result, self.function, self.below), f"calls of {self.function}")
+        return _per(spent, _calls(result, self.function, self.below), f"calls of {_described(self)}")
 
 
 @dataclass(frozen=True)
 class Calls:
     """Calls of a function per operation or packet."""
 
-    function: str
+    function: tuple[str, ...]
     below: str | None = None
 
     unit = "calls"
@@ -254,10 +254,11 @@ class Metric:
     published: Any = None
     source: str = ""
     label: str = ""
+    within: float | None = None
 
 
 def _described(reading: Share | TimeOf | Calls) -> str:
-    words = f"{reading.function}{' itself' if reading.own else ''}"
+    words = f"{' + '.join(reading.function)}{' itself' if reading.own else ''}"
     return f"{words} below {reading.below}" if reading.below else words
 
 
@@ -275,9 +276,9 @@ def _names(result: Result, name: str) -> set[str]:
     return names
 
 
-def _nodes(result: Result, function: str, below: str | None) -> Iterator[Mapping[str, Any]]:
+def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Iterator[Mapping[str, Any]]:
     """Nodes of the call graph that are calls of a function, perhaps only those below another one."""
-    names = _names(result, function)
+    names = set().union(*(_names(result, function) for function in functions))
     above = _names(result, below) if below is not None else set()
     for node in result["callgraph"]:
         *path, last = node["path"]
@@ -285,17 +286,17 @@ def _nodes(result: Result, function: str, below: str | None) -> Iterator[Mapping
             yield node
 
 
-def _ns(result: Result, function: str, below: str | None, own: bool) -> float:
+def _ns(result: Result, functions: tuple[str, ...], below: str | None, own: bool) -> float:
     if own:
-        return float(sum(node["self_ns"] for node in _nodes(result, function, below)))
-    names = _names(result, function)
-    # of a function that is called below itself, the outer call has the whole
-    outermost = (node for node in _nodes(result, function, below) if names.isdisjoint(node["path"][:-1]))
+        return float(sum(node["self_ns"] for node in _nodes(result, functions, below)))
+    names = set().union(*(_names(result, function) for function in functions))
+    # of functions that are called below each other, the outer call has the whole
+    outermost = (node for node in _nodes(result, functions, below) if names.isdisjoint(node["path"][:-1]))
     return float(sum(node["total_ns"] for node in outermost))
 
 
-def _calls(result: Result, function: str, below: str | None) -> int:
-    return sum(node["calls"] for node in _nodes(result, function, below))
+def _calls(result: Result, functions: tuple[str, ...], below: str | None) -> int:
+    return sum(node["calls"] for node in _nodes(result, functions, below))
 
 
 # -- any key ----------------------------------------------------------------------------------------------------------
@@ -324,8 +325,8 @@ def _look_up(found: Any, rest: list[str], path: str) -> float:
 
 # -- as experiments write them ----------------------------------------------------------------------------------------
 
-_EXTRA: dict[str, Check] = {"published": published, "source": text, "label": text}
-_FORMS: dict[str, tuple[type[Reading], dict[str, Check]]] = {
+_EXTRA: dict[str, Check] = {"published": published, "source": text, "label": text, "within": number(0, 1e12)}
+_FORMS: dict[str, tuple[Any, dict[str, Check]]] = {
     "share": (Share, {"below": text, "self": yes_or_no, "of": text}),
     "ns_of": (TimeOf, {"below": text, "self": yes_or_no, "per": one_of("op", "call")}),
     "calls_of": (Calls, {"below": text}),
@@ -357,10 +358,14 @@ def read_metric(given: Any) -> Metric:
         except ValueError as error:
             raise ValueError(f"a table in which {name} is {error}") from None
         (extra if name in _EXTRA else settings)["own" if name == "self" else name] = checked
-    subject = text(given[forms[0]])
+    subject = given[forms[0]]
     if reading is Figure:
-        return Metric(_named(subject), **extra)
-    return Metric(reading(subject, **settings), **extra)
+        return Metric(_named(text(subject)), **extra)
+    if reading is JsonKey:
+        return Metric(JsonKey(text(subject)), **extra)
+    functions = tuple(text(name) for name in (subject if isinstance(subject, list) and subject else [subject]))
+    made: Reading = reading(functions, **settings)
+    return Metric(made, **extra)
 
 
 def _named(name: str) -> Reading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from netemu.errors import EmulatorError, NetemuError
 from netemu.experiments.files import Experiment, ExperimentError
@@ -13,14 +13,24 @@ from netemu.experiments.metrics import Metric, NoValue
 from netemu.experiments.replays import run_traffic
 
 
-class Follower:
-    """Hears of each run, and may stop them; this one lets all happen in silence."""
+class Follower(Protocol):
+    """Hears of each run, and may stop them."""
 
     def begin(self, name: str, done: int, total: int) -> None:
         """A run of experiment ``name`` begins; ``done`` of ``total`` runs are over."""
 
     def stopped(self) -> bool:
         """Asked a few times a second: is it enough?"""
+
+
+class Silence:
+    """Follows without a word, to the end."""
+
+    def begin(self, name: str, done: int, total: int) -> None:
+        """Nothing is said."""
+
+    def stopped(self) -> bool:
+        """Never enough."""
         return False
 
 
@@ -41,6 +51,7 @@ class Entry:
     published: Any = None
     source: str = ""
     tolerance: float = 0.0
+    within: float | None = None
     label: str = ""
     error: str = ""
 
@@ -49,20 +60,34 @@ class Entry:
         return {"name": self.name, "metric": self.metric, "value": self.value, "inputs": self.inputs}
 
     @property
-    def deviation(self) -> float | None:
-        """Percent by which the value misses what was published, 0 inside a range; None: nothing was."""
+    def distance(self) -> float | None:
+        """How far the value is from what was published, 0 inside a range; None: nothing was."""
         if self.published is None or self.value is None:
             return None
+        return self.value - self._nearest(self.value)
+
+    def _nearest(self, value: float) -> float:
         low, high = self.published if isinstance(self.published, list) else (self.published, self.published)
-        nearest = min(max(self.value, low), high)
-        if nearest == self.value:
-            return 0.0
-        return 100 * (self.value - nearest) / abs(nearest) if nearest else float("inf")
+        return float(min(max(value, low), high))
+
+    @property
+    def deviation(self) -> float | None:
+        """The distance in percent of what was published; None: nothing was, or 0."""
+        if self.value is None or not self.distance:
+            return self.distance
+        nearest = self._nearest(self.value)
+        return 100 * self.distance / abs(nearest) if nearest else None
 
     @property
     def holds(self) -> bool:
         """Is the value as near to what was published as it has to be?"""
-        return not self.error and (self.deviation is None or abs(self.deviation) <= self.tolerance)
+        if self.error:
+            return False
+        if self.distance is None:
+            return True
+        if self.within is not None:
+            return abs(self.distance) <= self.within
+        return self.distance == 0 or (self.deviation is not None and abs(self.deviation) <= self.tolerance)
 
 
 class Stopped(Exception):
@@ -82,7 +107,7 @@ def run_experiments(
     ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError otherwise,
     and :class:`Stopped` when the follower asks for it.
     """
-    runner = _Runner(follower or Follower(), runs_of(experiments))
+    runner = _Runner(follower or Silence(), runs_of(experiments))
     for experiment in experiments:
         for point in experiment.points():
             try:
@@ -158,6 +183,7 @@ def _entry(
         published=metric.published,
         source=metric.source,
         tolerance=TOLERANCE if experiment.tolerance is None else experiment.tolerance,
+        within=experiment.within if metric.within is None else metric.within,
         label=metric.label,
         error=error,
     )
