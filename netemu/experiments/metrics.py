@@ -11,7 +11,6 @@ from netemu.engine.kernel import NAMES
 from netemu.experiments.values import Check, number, one_of, published, text, yes_or_no
 from netemu.profiles.eras import newest_names
 from netemu.profiles.platforms import load_platform
-from netemu.report.findings import recycled_percent
 
 Result = Mapping[str, Any]
 
@@ -99,10 +98,10 @@ def _holds_per_page(result: Result) -> float:
 
 
 def _pool_hits(result: Result) -> float:
-    share = recycled_percent(result["page_pool"])
-    if share is None:
-        raise NoValue("no page_pool was asked for a page")
-    return share
+    pools = result["page_pool"]
+    asked = sum(pool[f"alloc-{how}"] for pool in pools for how in ("fast", "refill", "slow", "slow-high-order"))
+    recycled = sum(pool[f"recycle-{how}"] for pool in pools for how in ("cached", "ring"))
+    return 100 * _per(recycled, asked, "allocations from a page_pool")
 
 
 def _cache_hits(result: Result) -> float:
@@ -145,7 +144,7 @@ NAMED: dict[str, Named] = {
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
     "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
     "pcp_hit_percent": Named("%", "pages allocated without taking zone->lock", _pcp_hits),
-    "pool_hit_percent": Named("%", "page_pool allocations served with recycled pages", _pool_hits),
+    "pool_hit_percent": Named("%", "pages recycled into cache or ring per page_pool allocation", _pool_hits),
     "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits),
 }
 

@@ -219,8 +219,8 @@ def calibrate(text: str, base: Platform, *, file: str, ghz: float | None = None)
     if not made.measured:
         reason = f": {unused[0]}" if unused else ""
         raise BenchmarkError(
-            f"{file}: nothing to make a profile of, no line of bench_page_pool_simple, time_bench_sample or page_bench01 "
-            f"can be used{reason}"
+            f"{file}: nothing to make a profile of, no line of bench_page_pool_simple, time_bench_sample or "
+            f"page_bench01 can be used{reason}"
         )
     made.derive()
     return Calibration(base.name, made.call, made.prices(), clock, sorted(unused, key=_line_of))
