@@ -261,8 +261,9 @@ def replay(
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     for cpu in range(cpus):
-        with machine.softirq(cpu):
-            skb_defer_free_flush(k, cpu)
+        if k.softnet[cpu].defer_count:
+            with machine.softirq(cpu):
+                skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)
