@@ -41,7 +41,14 @@ _TOP = ("about", "defaults", "experiment", "reproduce")
 
 
 class ExperimentError(NetemuError):
-    """An experiment that cannot be run, or has no such figure: says which file, which experiment, and why."""
+    """An experiment that cannot be run, or has no such figure: says which file, which experiment, and why.
+
+    ``reason``: why, alone.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Experiment:
 
     def error(self, reason: object) -> ExperimentError:
         """The reason why this experiment has no result, as an error."""
-        return ExperimentError(f"{self.file}: experiment {self.name!r}: {reason}")
+        return ExperimentError(f"{self.file}: experiment {self.name!r}: {reason}", str(reason))
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def run_experiments(
                 if not keep_going:
                     raise
                 for metric in experiment.metrics:
-                    yield _entry(experiment, metric, point, {}, None, str(metric.reading), "", str(error))
+                    yield _entry(experiment, metric, point, {}, None, str(metric.reading), "", error.reason)
 
 
 class _Runner:

@@ -276,7 +276,15 @@ class _Maker:
         return ""
 
     def _so_far(self, name: str) -> float:
-        return self.measured[name].ns if name in self.measured else self._base(name) * self._ratio()
+        """What ``name`` costs as far as it is known; from now on that stays so."""
+        if name not in self.measured and name not in self.derived:
+            self._derive(name)
+        return (self.measured.get(name) or self.derived[name]).ns
+
+    def _derive(self, name: str) -> None:
+        ratio = round(self._ratio(), 3)
+        ns = self._base(name)
+        self.derived[name] = Price(round(ns * ratio, 2), False, f"{self.base.name} {ns:g} ns x {ratio:g}")
 
     def _ratio(self) -> float:
         """This machine's time over the base's, of all that was measured on both."""
@@ -286,11 +294,9 @@ class _Maker:
 
     def derive(self) -> None:
         """Everything else, from the base."""
-        ratio = round(self._ratio(), 3)
         for name in ("call", *self.base.costs):
-            if name not in self.measured:
-                ns = self._base(name)
-                self.derived[name] = Price(round(ns * ratio, 2), False, f"{self.base.name} {ns:g} ns x {ratio:g}")
+            if name not in self.measured and name not in self.derived:
+                self._derive(name)
 
     @property
     def call(self) -> Price:
