@@ -119,7 +119,8 @@ class Machine:
                 "stream": MAX_STREAMS,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
-                "rss_table": rss.INDIRECTION,
+                "wire": MAX_DEVICES,
+                "rss_table": MAX_DEVICES * rss.INDIRECTION,
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .engine.layout import MAX_DEVICES
 from .errors import UsageError
 from .mm.layout import NONE
 from .net.device_layout import MAX_QUEUES, NR_OPS, XPS_CPU, XPS_RXQ
 from .net.plugin import Driver, Nic
 from .net.plugin_loader import OPERATIONS, blaming
+from .net.rss import INDIRECTION
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -120,6 +123,8 @@ class NetDevice:
         row.egress = number
         row.fn_poll, row.fn_tx, row.fn_rx, row.fn_refill = driver.poll, driver.poll_tx, driver.poll_rx, driver.refill
         row.tx_cq_budget = driver.tx_cq_budget
+        k.wire[number].eof = 1  # nothing is plugged in
+        k.arrays["rss_table"].reshape(-1, INDIRECTION)[number] = np.arange(INDIRECTION) % queues
         k.machine[0].devices = number + 1
         for index in range(queues):
             for table, extra in (("rxq", {"pool": NONE}), ("txq", {}), ("napi", {})):

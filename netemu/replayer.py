@@ -23,7 +23,6 @@ from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.rss import INDIRECTION
 from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from .net.skbuff import skb_defer_free_flush
 from .netdevice import DeviceSettings, NetDevice
@@ -109,11 +108,11 @@ class Replay:
                     break
                 if progress is not None and now - told > 0.2 and finished:
                     told = now
-                    if progress(k.wire[0].packets, self.source.offset, self.source.size):
+                    if progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size):
                         finished = False
                         self._cut_off()
             if progress is not None and finished:
-                progress(k.wire[0].packets, self.source.offset, self.source.size)
+                progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
         finally:
             self._write()
             if self._writer is not None:
@@ -122,14 +121,14 @@ class Replay:
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
-        w = self.machine.k.wire[0]
-        w.count = w.next
+        w = self.machine.k.wire[self.nic.number]
+        w.end = w.next
         w.blocked = 0
         w.eof = 1
 
     def _read(self) -> None:
         k = self.machine.k
-        w = k.wire[0]
+        w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
@@ -145,12 +144,12 @@ class Replay:
         self.read_seconds += time.perf_counter() - start
         if count == 0:
             w.eof = 1
-            w.next = w.count = 0
+            w.next = w.end = 0
             return
         times = self.batch.records["ts_ns"][:count]
         if self._first is None:
             self._first = int(times[0])
-            w.start_ns = self._first
+            k.run[0].start_ns = self._first
         times += self._shift
         # captures may be out of order; nothing arrives before what was captured before it
         np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
@@ -161,7 +160,7 @@ class Replay:
                 "use --rate max or a fixed rate"
             )
         w.next = 0
-        w.count = count
+        w.end = count
 
     def _write(self) -> None:
         run = self.machine.k.run[0]
@@ -257,7 +256,7 @@ def replay(
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
         finished = job.run(repeat, progress)
-    if job.error is not None and k.wire[0].packets == 0:
+    if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     for cpu in range(cpus):
@@ -331,13 +330,11 @@ def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: 
 
 def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     k = machine.k
-    w = k.wire[0]
-    w.dev = nic.number
+    w = k.wire[nic.number]
+    w.eof = 0
     w.mode = rate.mode
     w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
     w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
-    k.rss[0].queues = nic.nic.queues
-    k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
 
 
 def start_books(machine: Machine) -> None:

@@ -58,7 +58,7 @@ _POOL_COUNTERS = (
 def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str, Any]:
     """The documented keys that follow from machine state; ``initial_in_use``: pages in use before the first packet."""
     k = machine.k
-    run, w = k.run[0], k.wire[0]
+    run, w = k.run[0], k.wire[nic.number]
     zones = k.arrays["zone"]
     books = take_stock(k, nic.pages_held())
     if books.errors:

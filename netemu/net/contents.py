@@ -44,17 +44,17 @@ def memory_copy(k: Kernel, to: int, origin: int, count: int) -> None:
 
 
 @kernel_function(traced=False)
-def record_output(k: Kernel, skb: int, when: int) -> None:
-    """Append the frame that an skb holds to the output, stamped ``when`` (ps)."""
+def record_output(k: Kernel, dev: int, skb: int, when: int) -> None:
+    """Append the frame that an skb holds to the output of a device, stamped ``when`` (ps)."""
     r = k.skb[skb]
     run = k.run[0]
     row = k.out[run.out_count]
     at = run.out_bytes
-    row.ts_ns = k.wire[0].start_ns + when // 1000
+    row.ts_ns = run.start_ns + when // 1000
     row.offset = at
     row.caplen = r.len
     row.wirelen = r.len
-    row.interface = 0
+    row.interface = dev
     source = skb_head_address(k, skb) + r.data
     linear = r.len - r.data_len
     for i in range(linear):

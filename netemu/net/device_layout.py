@@ -14,7 +14,7 @@ WIRE_OVERHEAD = 24
 NEVER = 2**62
 
 # The operations a driver supplies, each called as op(k, cpu, queue, argument) -> int.
-OP_HW_RECEIVE = 0  # the NIC takes the frame in k.wire[0]: RECEIVED or a reason for not doing so
+OP_HW_RECEIVE = 0  # the NIC takes the arriving frame: RECEIVED or a reason for not doing so
 OP_RX_POLL_ONE = 1  # process one received packet
 OP_RX_REFILL = 2  # give the NIC one more buffer; 1: call again, 0: nothing more to do, -1: out of memory, poll again
 OP_XMIT = 3  # transmit skb `argument`: 0 taken, 1 no room
@@ -189,12 +189,11 @@ table(
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
 table("held", "i4")  # [cpu * held_rows + i] -> skb
 table(
-    "wire",  # where packets come from
+    "wire",  # [device]: where its packets come from
     [
-        ("dev", "i4"),
-        ("eof", "i4"),
+        ("eof", "i4"),  # nothing comes after the rows at hand
         ("next", "i4"),  # row of k.feed that arrives next
-        ("count", "i4"),  # rows filled
+        ("end", "i4"),  # the row after the last that is filled
         ("rxq", "i4"),  # target of the next packet, + 1; 0: not computed
         ("blocked", "i4"),  # lossless source: waiting for a descriptor on this rxq, + 1
         ("closed", "i4"),  # waiting for the window of this stream, + 1
@@ -202,7 +201,7 @@ table(
         ("mode", "i4"),
         ("arrival", "i8"),  # when the next packet has arrived, ps
         ("free", "i8"),  # when the incoming wire is idle again
-        ("start_ns", "i8"),  # time stamp of the first packet
+        ("quiet_until", "i8"),  # ps: what is not at hand yet does not arrive before
         ("gap", "i8"),  # fixed rate: ps between packets
         ("speed_num", "i8"),  # recorded times are divided by speed_num / speed_den
         ("speed_den", "i8"),
@@ -231,6 +230,9 @@ table(
         ("keep_contents", "i4"),
         ("record_output", "i4"),
         ("held_mask", "i4"),
+        ("arriving", "i4"),  # row of k.feed that a NIC is taking
+        ("arrived", "i8"),  # frames that came in so far, on all wires
+        ("start_ns", "i8"),  # time stamp at which virtual time is 0
         ("hold", "i8"),  # ps that local delivery holds a packet
         ("consumer_shift", "i4"),  # the consumer runs so many CPUs further than the queue
         ("window", "i4"),  # packets of a stream that may be on their way; 0: any number
@@ -267,8 +269,7 @@ table(
         ("refused", "i8"),
     ],
 )
-table("rss", [("queues", "i4")])
-table("rss_table", "i4")  # indirection: hash & 127 -> queue
+table("rss_table", "i4")  # indirection: [device * 128 + (hash & 127)] -> queue
 table("toeplitz", "u4")  # [byte position * 256 + byte] -> contribution to the hash
 
 ACTION_FORWARD = 0

@@ -35,7 +35,7 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
     q.bytes += length
     tx_posted(k, txq)
     if k.run[0].record_output and skb >= 0:
-        record_output(k, skb, done)
+        record_output(k, q.dev, skb, done)
 
 
 @kernel_function(inline=True)
