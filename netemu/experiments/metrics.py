@@ -68,7 +68,7 @@ def _cycles(nanoseconds: Callable[[Result], float]) -> Callable[[Result], float]
         ghz = load_platform(result["platform"]).ghz
         if ghz is None:
             raise NoValue(f"platform {result['platform']} does not state its clock (ghz)")
-        return nanoseconds(result) * ghz
+        return float(nanoseconds(result) * ghz)
 
     return cycles
 
@@ -113,7 +113,7 @@ def _cache_hits(result: Result) -> float:
 
 
 def _busy(result: Result) -> float:
-    return 100 * float(result["busy_ns"]) / (result["busy_ns"] + result["idle_ns"])
+    return 100 * _per(result["busy_ns"], result["busy_ns"] + result["idle_ns"], "CPUs that ran")
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Share:
         if self.of == "busy":
             return 100 * _per(spent, result["busy_ns"], "busy CPUs")
         if self.of == "time":
-            return 100 * spent / (result["busy_ns"] + result["idle_ns"])
+            return 100 * _per(spent, result["busy_ns"] + result["idle_ns"], "CPUs that ran")
         return 100 * _per(spent, _ns(result, (self.of,), None, False), f"calls of {self.of}")
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 import pytest
 
 from netemu.experiments.files import ExperimentError, ExperimentFile, load_experiments, read_experiments
+from netemu.experiments.keys import LOOPS
 from netemu.experiments.reproduction import Curve, checked, reproduce, reproductions
 from netemu.experiments.run import Entry, Stopped, run_experiments, runs_of
 
@@ -137,6 +142,23 @@ def test_a_trace_is_found_beside_its_experiment_file(tmp_path: Path) -> None:
     (entry,) = run_experiments(load_experiments(str(tmp_path / "x.toml")).experiments)
     assert entry.value
     assert entry.value > 100
+
+
+def test_interpreted_and_compiled_loops_and_traffic_give_the_same_figures(tmp_path: Path) -> None:
+    kinds = dict.fromkeys(LOOPS, 'metrics = ["ns_per_op", "busy_ns"]\ncpus = 2')
+    kinds["page_pool_cross_cpu"] = 'metric = "ns_per_op"\nreturning = 2'
+    kinds["traffic"] = 'metric = "ns_per_packet"\npackets = 100'
+    text = SMALL.replace('kind = "page_alloc"\n', "think_ns = 50\n")
+    text += "".join(f'[{kind}]\nkind = "{kind}"\n{keys}\n' for kind, keys in kinds.items())
+    (tmp_path / "x.toml").write_text(text)
+    plain = subprocess.run(
+        [sys.executable, "-m", "netemu.cli", "predict", str(tmp_path / "x.toml"), "--json"],
+        env={**os.environ, "NETEMU_JIT": "0"},
+        capture_output=True,
+        check=True,
+    )
+    compiled = run_experiments(load_experiments(str(tmp_path / "x.toml")).experiments)
+    assert json.loads(plain.stdout) == [entry.to_dict() for entry in compiled]
 
 
 # -- published results -------------------------------------------------------------------------------------------------
