@@ -257,7 +257,7 @@ def replay(
         k.run[0].netdev_budget = netdev_budget
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
         _aim_wire(machine, nic, arrivals)
-        _start_books(machine)
+        start_books(machine)
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
         finished = job.run(repeat, progress)
@@ -343,8 +343,8 @@ def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
 
 
-def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
+def start_books(machine: Machine) -> None:
+    """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0
