@@ -20,7 +20,7 @@ from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
-from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, NETDEV_BUDGET
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
 from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
@@ -32,7 +32,12 @@ from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 from .sources import Source, open_source
 
-ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
+ACTIONS = {
+    "forward": ACTION_FORWARD,
+    "local": ACTION_LOCAL,
+    "drop": ACTION_DROP,
+    "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
+}
 BATCH_PACKETS = 8192
 BATCH_BYTES = 1 << 20
 STEPS_COMPILED = 1 << 17
