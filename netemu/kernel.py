@@ -8,6 +8,7 @@ from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
     bql,
     contents,
+    cpumap,
     device_layout,
     dma,
     driver,
@@ -20,11 +21,15 @@ from .net import (
     ptr_ring,
     qdisc,
     recycle,
+    redirect,
     rss,
     run,
     skbuff,
     slab_partial,
     stack,
+    xdp,
+    xdp_frame,
+    xsk,
 )
 
 from .drivers import mlx5, netsec  # isort: skip
@@ -38,6 +43,7 @@ __all__ = [
     "buddy",
     "cacheline",
     "contents",
+    "cpumap",
     "device_layout",
     "dma",
     "driver",
@@ -60,10 +66,14 @@ __all__ = [
     "ptr_ring",
     "qdisc",
     "recycle",
+    "redirect",
     "rss",
     "run",
     "skbuff",
     "slab_partial",
     "spinlock",
     "stack",
+    "xdp",
+    "xdp_frame",
+    "xsk",
 ]

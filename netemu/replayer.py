@@ -17,17 +17,18 @@ from .engine import jit
 from .engine.faults import raise_fault
 from .errors import EmulatorError, UsageError
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
-from .mm.layout import NR_FRAG_CACHES, PAGE_SIZE
+from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from .net.skbuff import skb_defer_free_flush
 from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 from .sources import Source, open_source
 
@@ -78,11 +79,9 @@ class Replay:
         k.replace("feed_data", self.batch.data)
         if self._writer is not None:
             k.run[0].record_output = 1
-            k.run[0].keep_contents = 1
+            machine.keep_contents()
             k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
             k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
-            objects = k.arrays["object"].size
-            k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
 
     def run(self, repeat: int, progress: Progress | None) -> bool:
         """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
@@ -104,6 +103,8 @@ class Replay:
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == DRAIN:
+                    self.machine.drain_sockets()
                 elif reason == DONE:
                     break
                 if progress is not None and now - told > 0.2 and finished:
@@ -115,6 +116,7 @@ class Replay:
                 progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
         finally:
             self._write()
+            self.machine.drain_sockets()
             if self._writer is not None:
                 self._writer.close()
         return finished
@@ -182,6 +184,7 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
+    xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     seed: int = 1,
@@ -204,8 +207,9 @@ def replay(
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
-    ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
+    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
     turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
@@ -246,6 +250,7 @@ def replay(
             mtu=mtu,
             options=options,
             settings=settings,
+            xdp=xdp,
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
@@ -280,6 +285,7 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
+            "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "mtu": mtu,

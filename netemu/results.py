@@ -64,13 +64,20 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
     rxqs = [k.rxq[nic.nic.rxq(i)] for i in range(nic.nic.queues)]
-    received = sum(q.packets for q in rxqs)
+    verdicts = nic.xdp_verdicts()
+    received = sum(q.packets for q in rxqs) + sum(n for verdict, n in verdicts.items() if verdict != "pass")
     dropped = {
         "rx_out_of_buffer": sum(q.out_of_buffer for q in rxqs),
         "oversize": sum(q.oversize for q in rxqs),
         "no_skb": run.dropped_no_skb,
         "qdisc": run.dropped_by_qdisc,
         "consumer": run.dropped_by_consumer,
+        "xdp_drop": verdicts["drop"],
+        "xdp_aborted": verdicts["aborted"],
+        "xdp_tx_full": sum(k.xdp_rxq[nic.nic.rxq(i)].tx_full for i in range(nic.nic.queues)),
+        "xdp_redirect_err": sum(k.xdp_rxq[nic.nic.rxq(i)].redirect_err for i in range(nic.nic.queues)),
+        "xdp_xmit": k.xdp[0].xmit_drops,
+        "xdp_cpumap": k.xdp[0].cpumap_drops,
     }
     virtual_ps = int(k.arrays["cpu"]["clock"].max())
     graph, busy_ps = callgraph(machine)
@@ -87,7 +94,7 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
         "busy_ns": busy_ps / 1000,
         "idle_ns": int(k.arrays["cpu"]["idle"].sum()) / 1000,
         "pps": received * 10**12 / virtual_ps if virtual_ps else 0.0,
-        "xdp": {"aborted": 0, "drop": 0, "pass": 0, "tx": 0, "redirect": 0},
+        "xdp": verdicts,
         "page_pool": [pool_report(k, number) for number in range(k.pools[0].count)],
         "ethtool": nic.ethtool(),
         "zone_lock": zone_lock_report(machine),
