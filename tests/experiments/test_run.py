@@ -94,7 +94,6 @@ def test_a_figure_holds_when_it_is_near_enough(
         ('kind = "traffic"\nmetric = "pps"\ntrace = "nope.pcap"', "nope.pcap: no such file"),
         ('kind = "traffic"\nmetric = "pps"\ndriver = "e1000"', "unknown driver 'e1000'"),
         ('kind = "traffic"\nmetric = "pps"\nrate = "recorded"', "generated packets have no recorded times"),
-        ('kind = "traffic"\nmetric = "pps"\nrx_ring = 64', "cannot replay with rx_ring"),
     ],
 )
 def test_what_cannot_be_run_says_which_experiment_and_why(keys: str, said: str) -> None:
