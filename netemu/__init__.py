@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .handles import Page, PagePool, PoolStatistics, SkBuff
     from .machine import Machine
     from .net.plugin import Driver, Nic
-    from .netdevice import NetDevice
+    from .netdevice import DeviceSettings, NetDevice
     from .pcap import CaptureError
     from .programs import XdpProgram
     from .redirect_maps import CpuMap, DevMap, Socket, XskMap
@@ -27,6 +27,7 @@ _HOMES = {
     "CaptureError": "pcap",
     "CpuMap": "redirect_maps",
     "DevMap": "redirect_maps",
+    "DeviceSettings": "netdevice",
     "Driver": "net.plugin",
     "Machine": "machine",
     "NetDevice": "netdevice",
@@ -59,6 +60,7 @@ __all__ = [
     "CaptureError",
     "CpuMap",
     "DevMap",
+    "DeviceSettings",
     "Driver",
     "EmulatorError",
     "KernelBug",

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from .engine import era, events, faults, log, path, spinlock
+from .engine import agenda, cacheline, era, events, faults, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
+    bql,
     contents,
     cpumap,
     device_layout,
     dma,
     driver,
+    interrupts,
+    local,
+    loops,
     napi,
     page_pool,
     page_pool_shutdown,
     ptr_ring,
+    qdisc,
     recycle,
     redirect,
     rss,
     run,
     skbuff,
+    slab_partial,
     stack,
     xdp,
     xdp_frame,
@@ -32,7 +38,10 @@ era.declare_era_table()
 seal()
 
 __all__ = [
+    "agenda",
+    "bql",
     "buddy",
+    "cacheline",
     "contents",
     "cpumap",
     "device_layout",
@@ -41,7 +50,10 @@ __all__ = [
     "era",
     "events",
     "faults",
+    "interrupts",
+    "local",
     "log",
+    "loops",
     "mlx5",
     "napi",
     "netsec",
@@ -52,11 +64,13 @@ __all__ = [
     "path",
     "pcp",
     "ptr_ring",
+    "qdisc",
     "recycle",
     "redirect",
     "rss",
     "run",
     "skbuff",
+    "slab_partial",
     "spinlock",
     "stack",
     "xdp",

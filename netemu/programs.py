@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 from .engine.kernel import KernelFunction
 from .errors import UsageError
 from .net import redirect, xdp
-from .xdp_object import ObjectProgram, is_object
 
 if TYPE_CHECKING:
     from .netdevice import NetDevice
@@ -20,8 +19,11 @@ class XdpProgram(Protocol):
         """The address of the program for :func:`~netemu.engine.kernel.indirect`, and whether it looks at bytes.
 
         What is at the address is called as ``program(k, cpu, rxq, row)`` and answers a verdict; the packet is
-        ``k.xdp_buff[row]``.  It has to stay callable for as long as the machine lives.
+        ``k.xdp_buff[row]``.  The device keeps the program for as long as it lives.
         """
+
+    def finish(self) -> None:
+        """Called when the device stops: raise what could not be raised inside the engine."""
 
 
 BUILT_IN = {
@@ -34,9 +36,16 @@ BUILT_IN = {
 """Programs that do the same to every packet and look at none."""
 
 
+def is_object(text: str) -> bool:
+    """Does a text name an eBPF object file, with or without one of its programs?"""
+    return text.endswith(".o") or ".o:" in text
+
+
 def attach(program: XdpProgram | str, device: NetDevice) -> tuple[int, bool]:
     """What a device's row holds of ``program``: its address, and whether it looks at the bytes of packets."""
     if isinstance(program, str) and is_object(program):
+        from .xdp_object import ObjectProgram
+
         program = ObjectProgram.from_text(program, cpus=device.machine.cpus, seed=device.machine.seed)
     if isinstance(program, str):
         if program not in BUILT_IN:

@@ -16,22 +16,28 @@ from .checks.conservation import take_stock
 from .engine import jit
 from .engine.faults import raise_fault
 from .errors import EmulatorError, UsageError
-from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine
+from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
-from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
+from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.rss import INDIRECTION
 from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
-from .netdevice import NetDevice
+from .net.skbuff import skb_defer_free_flush
+from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 from .sources import Source, open_source
 
-ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
+ACTIONS = {
+    "forward": ACTION_FORWARD,
+    "local": ACTION_LOCAL,
+    "drop": ACTION_DROP,
+    "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
+}
 BATCH_PACKETS = 8192
 BATCH_BYTES = 1 << 20
 STEPS_COMPILED = 1 << 17
@@ -108,11 +114,11 @@ class Replay:
                     break
                 if progress is not None and now - told > 0.2 and finished:
                     told = now
-                    if progress(k.wire[0].packets, self.source.offset, self.source.size):
+                    if progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size):
                         finished = False
                         self._cut_off()
             if progress is not None and finished:
-                progress(k.wire[0].packets, self.source.offset, self.source.size)
+                progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
         finally:
             self._write()
             self.machine.drain_sockets()
@@ -122,14 +128,14 @@ class Replay:
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
-        w = self.machine.k.wire[0]
-        w.count = w.next
+        w = self.machine.k.wire[self.nic.number]
+        w.end = w.next
         w.blocked = 0
         w.eof = 1
 
     def _read(self) -> None:
         k = self.machine.k
-        w = k.wire[0]
+        w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
@@ -145,12 +151,12 @@ class Replay:
         self.read_seconds += time.perf_counter() - start
         if count == 0:
             w.eof = 1
-            w.next = w.count = 0
+            w.next = w.end = 0
             return
         times = self.batch.records["ts_ns"][:count]
         if self._first is None:
             self._first = int(times[0])
-            w.start_ns = self._first
+            k.run[0].start_ns = self._first
         times += self._shift
         # captures may be out of order; nothing arrives before what was captured before it
         np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
@@ -161,7 +167,7 @@ class Replay:
                 "use --rate max or a fixed rate"
             )
         w.next = 0
-        w.count = count
+        w.end = count
 
     def _write(self) -> None:
         run = self.machine.k.run[0]
@@ -189,8 +195,16 @@ def replay(
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
+    window: int = 0,
+    streams: int = 1,
+    consumer_cpu: str = "same",
+    nodes: int = 1,
     memory_mb: int = DEFAULT_MEMORY_MB,
+    pcp_batch: int | None = None,
+    pcp_high: int | None = None,
+    netdev_budget: int = NETDEV_BUDGET,
     options: Mapping[str, str] | None = None,
+    settings: DeviceSettings | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ReplayResult:
@@ -198,9 +212,14 @@ def replay(
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``xdp``: a program for every received packet, or aborted, drop, pass, tx, redirect.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
-    ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
-    ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
+    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
+    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
+    may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
+    turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
+    packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
+    ``out``: capture file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -210,30 +229,50 @@ def replay(
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
-    if not 0 <= hold_us <= 1e9:
-        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    if not 1 <= netdev_budget <= 1 << 20:
+        raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
-        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb)
+        machine = Machine(
+            era=era,
+            switches=switches,
+            cpus=cpus,
+            nodes=nodes,
+            platform=platform,
+            seed=seed,
+            memory_mb=memory_mb,
+            pcp_batch=pcp_batch,
+            pcp_high=pcp_high,
+        )
         _parse_recycle(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
-            plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options, xdp=xdp
+            plugin,
+            queues=min(cpus, plugin.max_queues) if queues is None else queues,
+            mtu=mtu,
+            options=options,
+            settings=settings,
+            xdp=xdp,
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
-        k.run[0].hold = round(hold_us * 10**6)
+        k.run[0].netdev_budget = netdev_budget
+        _set_consumers(machine, hold_us, consumer_cpu, window, streams)
         _aim_wire(machine, nic, arrivals)
-        _start_books(machine)
+        start_books(machine)
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
         finished = job.run(repeat, progress)
-    if job.error is not None and k.wire[0].packets == 0:
+    if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    for cpu in range(cpus):
+        if k.softnet[cpu].defer_count:
+            with machine.softirq(cpu):
+                skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)
@@ -256,6 +295,11 @@ def replay(
             "repeat": repeat,
             "mtu": mtu,
             "hold_us": hold_us,
+            "window": window,
+            "streams": streams,
+            "consumer_cpu": consumer_cpu,
+            "nodes": nodes,
+            "netdev_budget": netdev_budget,
             "memory_mb": memory_mb,
             "driver": nic.nic.options,
         },
@@ -277,19 +321,35 @@ def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
         return False
 
 
+def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: int, streams: int) -> None:
+    """Where and when local packets are read, and how many a stream may have on their way.  Raises UsageError."""
+    if not 0 <= hold_us <= 1e9:
+        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    if not 0 <= window <= HELD_ROWS:
+        raise UsageError(f"window is 0 (none) to {HELD_ROWS} packets, not {window}")
+    if not 1 <= streams <= MAX_STREAMS:
+        raise UsageError(f"streams is 1 to {MAX_STREAMS}, not {streams}")
+    kind, _, shift = consumer_cpu.partition(":")
+    if consumer_cpu != "same" and not (kind == "shift" and shift.isdecimal()):
+        raise UsageError(f"consumer_cpu is same or shift:N, not {consumer_cpu!r}")
+    run = machine.k.run[0]
+    run.hold = round(hold_us * 10**6)
+    run.consumer_shift = int(shift or 0) % machine.cpus
+    run.window = window
+    run.streams = streams
+
+
 def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     k = machine.k
-    w = k.wire[0]
-    w.dev = nic.number
+    w = k.wire[nic.number]
+    w.eof = 0
     w.mode = rate.mode
     w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
     w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
-    k.rss[0].queues = nic.nic.queues
-    k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
 
 
-def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
+def start_books(machine: Machine) -> None:
+    """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0

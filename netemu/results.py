@@ -58,9 +58,8 @@ _POOL_COUNTERS = (
 def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str, Any]:
     """The documented keys that follow from machine state; ``initial_in_use``: pages in use before the first packet."""
     k = machine.k
-    run, w = k.run[0], k.wire[0]
+    run, w = k.run[0], k.wire[nic.number]
     zones = k.arrays["zone"]
-    locks = k.arrays["lock"][: machine.nodes]
     books = take_stock(k, nic.pages_held())
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
@@ -82,8 +81,6 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
     }
     virtual_ps = int(k.arrays["cpu"]["clock"].max())
     graph, busy_ps = callgraph(machine)
-    holds = int(zones["acquisitions"].sum())
-    moved = int(zones["pages_alloc"].sum() + zones["pages_free"].sum())
     return {
         "packets": {
             "offered": w.packets,
@@ -100,17 +97,7 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
         "xdp": verdicts,
         "page_pool": [pool_report(k, number) for number in range(k.pools[0].count)],
         "ethtool": nic.ethtool(),
-        "zone_lock": {
-            "acquisitions": holds,
-            "acquisitions_alloc": int(zones["acquisitions_alloc"].sum()),
-            "acquisitions_free": int(zones["acquisitions_free"].sum()),
-            "pages_alloc": int(zones["pages_alloc"].sum()),
-            "pages_freed": int(zones["pages_free"].sum()),
-            "pages_per_hold": moved / holds if holds else 0.0,
-            "contended": int(locks["contended"].sum()),
-            "wait_ns": int(locks["wait"].sum()) / 1000,
-            "hold_ns": int(locks["hold"].sum()) / 1000,
-        },
+        "zone_lock": zone_lock_report(machine),
         "callgraph": graph,
         "leaks": [],
         "pages": {
@@ -129,6 +116,26 @@ def pool_report(k: Any, number: int) -> dict[str, int]:
     report = {"id": number + 1, "inflight": inflight - (1 << 32) if inflight >= 1 << 31 else inflight}
     report |= {name.replace("_", "-"): getattr(p, name) for name in _POOL_COUNTERS}
     return report
+
+
+def zone_lock_report(machine: Machine) -> dict[str, Any]:
+    """Who took zone->lock of all nodes, for how many pages and how long."""
+    k = machine.k
+    zones = k.arrays["zone"]
+    locks = k.arrays["lock"][: machine.nodes]
+    holds = int(zones["acquisitions"].sum())
+    moved = int(zones["pages_alloc"].sum() + zones["pages_free"].sum())
+    return {
+        "acquisitions": holds,
+        "acquisitions_alloc": int(zones["acquisitions_alloc"].sum()),
+        "acquisitions_free": int(zones["acquisitions_free"].sum()),
+        "pages_alloc": int(zones["pages_alloc"].sum()),
+        "pages_freed": int(zones["pages_free"].sum()),
+        "pages_per_hold": moved / holds if holds else 0.0,
+        "contended": int(locks["contended"].sum()),
+        "wait_ns": int(locks["wait"].sum()) / 1000,
+        "hold_ns": int(locks["hold"].sum()) / 1000,
+    }
 
 
 def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:

@@ -19,11 +19,6 @@ BYTES32, UNKNOWN_FRAME = 0, 0
 """Values of the switches xdp_frame_struct and xdp_frame_sz by which older kernels differ."""
 
 
-def is_object(text: str) -> bool:
-    """Does a text name an object file, with or without one of its programs?"""
-    return text.endswith(".o") or ".o:" in text
-
-
 class ObjectProgram:
     """A program of an object file, to be attached to a device.
 

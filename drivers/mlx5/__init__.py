@@ -55,6 +55,8 @@ class Mlx5(Driver):
     max_mtu = 9978
     max_queues = 64
     tx_cq_budget = TX_CQ_POLL_BUDGET
+    rx_usecs = tx_usecs = 16.0
+    rx_frames = tx_frames = 32
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
 
     poll = path_name("mlx5e_napi_poll")
@@ -84,7 +86,8 @@ class Mlx5(Driver):
         striding = nic.options["rq"] == "striding"
         if geometry(nic.mtu, xdp=True, striding=striding).linear:
             return
-        too_large = f"mlx5: an MTU of {nic.mtu} is too large for an XDP program: {LARGEST_XDP_MTU} is the most that fits one page"
+        limit = f"{LARGEST_XDP_MTU} is the most that fits one page"
+        too_large = f"mlx5: an MTU of {nic.mtu} is too large for an XDP program: {limit}"
         if nic.k.era[0].xdp_multi_buffer == 0:
             raise UsageError(f"{too_large}, and this kernel has no packets of several (xdp_multi_buffer=no)")
         if striding:

@@ -256,7 +256,7 @@ def run_program(k: Kernel, cpu: int, rxq: int, address: int, length: int, packet
 def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
     """The skb holds the page too: with a page reference, or (v6.4) with one of the pool's fragments."""
     if k.era[0].mlx5_rx_cache == 0:
-        page_ref_add(k, page, 1)
+        page_ref_add(k, cpu, page, 1)
     else:
         skb_mark_for_recycle(k, cpu, skb)
 
@@ -319,9 +319,7 @@ def skb_from_cqe_multi_buffer(k: Kernel, cpu: int, rxq: int, row: int, length: i
             hand_over_frag(k, cpu, rxq, row + part, verdict)
         return verdict
     page = first.page - 1
-    skb = build_linear_skb(
-        k, cpu, rxq, page, first.offset, PAGE_SIZE, x.data - x.hard_start, x.data_end - x.data
-    )
+    skb = build_linear_skb(k, cpu, rxq, page, first.offset, PAGE_SIZE, x.data - x.hard_start, x.data_end - x.data)
     if skb == NONE:
         return NONE
     first.used += 1

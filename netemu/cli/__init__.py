@@ -9,7 +9,20 @@ from netemu.cli.commands import Commands
 
 COMMANDS = Commands(
     name="netemu",
-    modules=("replay", "eras", "platforms", "conformance", "run", "verify", "bpf-plugin", "bench", "warmup"),
+    modules=(
+        "replay",
+        "eras",
+        "platforms",
+        "predict",
+        "reproduce",
+        "calibrate",
+        "conformance",
+        "run",
+        "verify",
+        "bpf-plugin",
+        "bench",
+        "warmup",
+    ),
     help="Replay captures through emulated NIC drivers and see where pages and time go.",
 )
 

@@ -11,6 +11,7 @@ import click
 from netemu.cli import values
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
+from netemu.cli.machine_options import machine_options, taken
 
 if TYPE_CHECKING:
     from netemu import ReplayResult
@@ -49,7 +50,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--action",
-    type=click.Choice(["forward", "local", "drop"]),
+    type=click.Choice(["forward", "local", "drop", "generic-xdp-drop"]),
     default="forward",
     show_default=True,
     help="What the stack does with a packet.",
@@ -86,6 +87,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@machine_options
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",
@@ -122,7 +124,7 @@ def command(
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **replayed
+                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **taken(replayed)
             )
         finally:
             progress.close()

@@ -54,15 +54,15 @@ def memory_move(k: Kernel, to: int, origin: int, count: int) -> None:
 
 
 @inlined
-def start_output(k: Kernel, length: int, when: int) -> None:
-    """A frame of ``length`` bytes follows in the output, stamped ``when`` (ps)."""
+def start_output(k: Kernel, dev: int, length: int, when: int) -> None:
+    """A frame of ``length`` bytes follows in the output of a device, stamped ``when`` (ps)."""
     run = k.run[0]
     row = k.out[run.out_count]
-    row.ts_ns = k.wire[0].start_ns + when // 1000
+    row.ts_ns = run.start_ns + when // 1000
     row.offset = run.out_bytes
     row.caplen = length
     row.wirelen = length
-    row.interface = 0
+    row.interface = dev
 
 
 @kernel_function(traced=False)
@@ -81,10 +81,10 @@ def end_output(k: Kernel) -> None:
 
 
 @kernel_function(traced=False)
-def record_output(k: Kernel, skb: int, when: int) -> None:
-    """Append the frame that an skb holds to the output, stamped ``when`` (ps)."""
+def record_output(k: Kernel, dev: int, skb: int, when: int) -> None:
+    """Append the frame that an skb holds to the output of a device, stamped ``when`` (ps)."""
     r = k.skb[skb]
-    start_output(k, r.len, when)
+    start_output(k, dev, r.len, when)
     append_output(k, skb_head_address(k, skb) + r.data, r.len - r.data_len)
     info = k.shinfo[r.shinfo]
     for n in range(info.nr_frags):

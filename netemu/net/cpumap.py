@@ -5,11 +5,14 @@ Source: kernel/bpf/cpumap.c (cpu_map_enqueue, cpu_map_kthread_run, cpu_map_build
 
 from __future__ import annotations
 
+from ..engine.agenda import act_no_later
+from ..engine.cacheline import fetch_line
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import charge, enter
+from ..engine.spinlock import lock_class, spin_lock_inlined, spin_unlock
 from ..mm.layout import NONE, PAGE_SIZE
-from .page_pool import page_pool_release_page
+from .page_pool import RING_LOCK, RING_SLOT, RING_UNLOCK, page_pool_release_page
 from .skb_alloc import __build_skb, skb_data_align, skb_mark_for_recycle, skb_put, skb_reserve
 from .skb_data import skb_add_rx_frag
 from .skb_layout import SHARED_INFO_SIZE
@@ -23,9 +26,7 @@ from .xdp_layout import (
 )
 
 KTHREAD = cost_point("cpu_map_kthread_run")
-RING_LOCK = cost_point("cpumap_ring_lock")
-RING_SLOT = cost_point("cpumap_ring_slot")
-COLD_FRAME = cost_point("cpumap_frame_touch")  # the frame's cache line comes from the CPU that received the packet
+RINGS = lock_class("cpumap ptr_ring", MAX_CPUMAP_ENTRIES)
 
 KEPT = 0
 RELEASED = 1
@@ -42,7 +43,7 @@ def wake_up_kthread(k: Kernel, cpu: int, entry: int) -> None:
     now = k.cpu[cpu].clock
     if e.head == e.tail:
         e.due = now
-    k.agenda[e.cpu] = min(k.agenda[e.cpu], max(now, k.cpu[e.cpu].clock))
+    act_no_later(k, e.cpu, max(now, k.cpu[e.cpu].clock))
 
 
 @kernel_function
@@ -51,17 +52,23 @@ def bq_flush_to_queue(k: Kernel, cpu: int, entry: int) -> None:
     e = k.cpumap_entry[entry]
     b = k.cpumap_bulk[cpu * MAX_CPUMAP_ENTRIES + entry]
     wake_up_kthread(k, cpu, entry)
-    charge(k, cpu, RING_LOCK)
+    spin_lock_inlined(k, cpu, RINGS + entry, RING_LOCK)
+    refused = 0
     for i in range(b.count):
         if e.tail - e.head >= e.size:
-            e.drops += 1
-            k.xdp[0].cpumap_drops += 1
-            xdp_return_frame_rx_napi(k, cpu, b.frame[i])
+            b.frame[refused] = b.frame[i]
+            refused += 1
             continue
         charge(k, cpu, RING_SLOT)
         k.cpumap_ring[e.base + (e.tail & e.mask)] = b.frame[i]
         e.tail += 1
         e.enqueued += 1
+    charge(k, cpu, RING_UNLOCK)
+    spin_unlock(k, cpu, RINGS + entry)
+    for i in range(refused):
+        xdp_return_frame_rx_napi(k, cpu, b.frame[i])
+    e.drops += refused
+    k.xdp[0].cpumap_drops += refused
     b.count = 0
 
 
@@ -125,7 +132,7 @@ def cpumap_frame(k: Kernel, cpu: int, entry: int) -> None:
     e.head += 1
     e.batch -= 1
     e.processed += 1
-    charge(k, cpu, COLD_FRAME)
+    fetch_line(k, cpu, k.xdp_frame[frame].line)
     skb = cpu_map_build_skb(k, cpu, frame)
     if skb == NONE:
         k.xdp[0].cpumap_drops += 1

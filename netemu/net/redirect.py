@@ -11,13 +11,13 @@ from ..engine.layout import MAX_DEVICES, Kernel
 from ..mm.layout import NONE
 from .cpumap import bq_flush_to_queue, cpu_map_bq_enqueue
 from .device_layout import NR_OPS, OP_XDP_XMIT, WITH_VLAN
+from .local import packet_left
 from .xdp import xdp_get_buff_len
 from .xdp_frame import frame_forget, xdp_convert_buff_to_frame, xdp_return_buff, xdp_return_frame_rx_napi
 from .xdp_layout import (
     DEV_MAP_BULK_SIZE,
     TO_CPUMAP,
     TO_DEVICE,
-    TO_DEVMAP,
     TO_NOTHING,
     TO_XSKMAP,
     XDP_ABORTED,
@@ -110,6 +110,8 @@ def xdp_do_redirect(k: Kernel, cpu: int, xdp: int) -> int:
     if error < 0:
         k.xdp[0].redirect_err += 1
         k.xdp_rxq[k.xdp_buff[xdp].rxq].redirect_err += 1
+    if error < 0 or kind != TO_CPUMAP:  # on another CPU it goes to the stack after all
+        packet_left(k, cpu, k.xdp_buff[xdp].dev, k.xdp_buff[xdp].packet)
     return error
 
 

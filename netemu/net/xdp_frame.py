@@ -169,6 +169,7 @@ def xdp_convert_buff_to_frame(k: Kernel, cpu: int, xdp: int) -> int:
     f.frame_sz = x.frame_sz
     f.mem_type = info.mem_type
     f.mem_id = info.mem_id
+    f.line = cpu + 1
     f.dev_rx = x.dev
     f.queue_rx = k.rxq[x.rxq].index
     f.packet = x.packet
@@ -290,5 +291,3 @@ def xdp_return_frame_bulk(k: Kernel, cpu: int, frame: int) -> None:
     for i in range(f.nr_frags):
         collect_page(k, cpu, pool, f.frag_page[i])
     collect_page(k, cpu, pool, frame_page(k, frame))
-
-

@@ -86,6 +86,7 @@ table(
         ("frame_sz", "i4"),
         ("mem_type", "i4"),
         ("mem_id", "i4"),
+        ("line", "i4"),  # CPU that wrote the struct, + 1
         ("dev_rx", "i4"),
         ("queue_rx", "i4"),
         ("nr_frags", "i4"),
@@ -194,8 +195,8 @@ switch(
 switch(
     "xdp_xmit_failure",
     "driver_frees core_frees",
-    "who gives back redirected frames that a device has no room for: its driver, which tries each of them, or the core, "
-    "after the driver stopped at the first (v5.13)",
+    "who gives back redirected frames that a device has no room for: its driver, which tries each of them, or the "
+    "core, after the driver stopped at the first (v5.13)",
 )
 switch(
     "xdp_return",

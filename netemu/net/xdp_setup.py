@@ -80,7 +80,7 @@ def create_redirect_map(k: Kernel, kind: int, size: int) -> int:
 
 
 def create_cpumap_entry(k: Kernel, cpu: int, queue_size: int) -> int:
-    """A kthread on ``cpu`` with a ring of ``queue_size`` frames; its row.  Raises UsageError for a size out of range."""
+    """A kthread on ``cpu`` with a ring of ``queue_size`` frames; its row.  Raises UsageError for another size."""
     if not 1 <= queue_size <= MAX_CPUMAP_QUEUE:
         raise UsageError(f"a cpumap entry holds 1 to {MAX_CPUMAP_QUEUE} frames, not {queue_size}")
     row: int = k.xdp[0].cpumap_entries
@@ -107,4 +107,3 @@ def create_socket(k: Kernel, slots: int) -> int:
     s.base = grow(k, "xsk_slot", slots)
     grow(k, "xsk_data", slots * XSK_CHUNK)
     return row
-

@@ -10,10 +10,10 @@ from .stack import tx_post
 
 
 @kernel_function(traced=False)
-def record_frame(k: Kernel, frame: int, when: int) -> None:
-    """Append a frame to the output, stamped ``when`` (ps)."""
+def record_frame(k: Kernel, dev: int, frame: int, when: int) -> None:
+    """Append a frame to the output of a device, stamped ``when`` (ps)."""
     f = k.xdp_frame[frame]
-    start_output(k, f.len + f.frags_size, when)
+    start_output(k, dev, f.len + f.frags_size, when)
     append_output(k, f.data, f.len)
     for i in range(f.nr_frags):
         append_output(k, address_of_page(f.frag_page[i]) + f.frag_offset[i], f.frag_size[i])
@@ -27,7 +27,7 @@ def xdp_post(k: Kernel, cpu: int, txq: int, frame: int, kind: int) -> None:
     tx_post(k, cpu, txq, NONE, kind, frame, f.len + f.frags_size)
     if k.run[0].record_output:
         q = k.txq[txq]
-        record_frame(k, frame, k.txd[q.base + ((q.tail - 1) & q.mask)].done)
+        record_frame(k, q.dev, frame, k.txd[q.base + ((q.tail - 1) & q.mask)].done)
 
 
 @inlined

@@ -57,7 +57,7 @@ class Stepper:
         row = self.k.feed[0]
         row.caplen = row.wirelen = length
         result: int = self.driver.hw_receive(self.k, 0, self.rxq, 0)
-        self.k.wire[0].packets += 1
+        self.k.run[0].arrived += 1
         self.machine.check()
         return result
 

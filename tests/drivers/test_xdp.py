@@ -31,7 +31,11 @@ from tests.drivers.xdp_stepping import (
 ERAS = era_names()
 SOME = ["v4.19", "v5.4", "v5.10", "v5.15", "v6.1", "v6.12"]
 """Eras in which XDP differs; each switch of it changes in one of them."""
-DEVICES = {"mlx5 legacy": ("mlx5", {"rq": "legacy"}), "mlx5 striding": ("mlx5", {"rq": "striding"}), "netsec": ("netsec", {})}
+DEVICES = {
+    "mlx5 legacy": ("mlx5", {"rq": "legacy"}),
+    "mlx5 striding": ("mlx5", {"rq": "striding"}),
+    "netsec": ("netsec", {}),
+}
 SINGLE = [(name, era) for name in DEVICES for era in SOME if name != "netsec" or era != "v4.19"]
 MULTI = ["v6.1", "v6.12"]
 LENGTH, JUMBO = 1000, 9000
@@ -334,7 +338,7 @@ def test_netsec_has_no_xdp_before_its_page_pool(era: str) -> None:
         Xdp("netsec", era, "drop")
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("era", SOME)
 @pytest.mark.parametrize("rq", ["legacy", "striding"])
 def test_an_mtu_over_one_page_needs_packets_of_several_buffers(era: str, rq: str) -> None:
     Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3498)
