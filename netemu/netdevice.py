@@ -215,7 +215,8 @@ class NetDevice:
         self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
         for program in self.programs:
-            program.finish()
+            if hasattr(program, "finish"):
+                program.finish()
 
     def ethtool(self) -> dict[str, int]:
         """``ethtool -S``: the driver's private counters."""

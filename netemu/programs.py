@@ -19,11 +19,9 @@ class XdpProgram(Protocol):
         """The address of the program for :func:`~netemu.engine.kernel.indirect`, and whether it looks at bytes.
 
         What is at the address is called as ``program(k, cpu, rxq, row)`` and answers a verdict; the packet is
-        ``k.xdp_buff[row]``.  The device keeps the program for as long as it lives.
+        ``k.xdp_buff[row]``.  The device keeps the program for as long as it lives.  If it has a method ``finish``,
+        that is called when the device stops, to raise what could not be raised inside the engine.
         """
-
-    def finish(self) -> None:
-        """Called when the device stops: raise what could not be raised inside the engine."""
 
 
 BUILT_IN = {

@@ -34,6 +34,10 @@ _DATA = (".data", ".rodata", ".bss")
 _LEGACY_MAP = struct.Struct("<IIIII")  # struct bpf_map_def: type, key_size, value_size, max_entries, map_flags
 
 
+# What pyelftools, and reading tables whose numbers are wrong, ends in.
+_DAMAGE = (ELFError, ConstructError, struct.error, LookupError, ValueError, AttributeError, TypeError, RecursionError)
+
+
 class Symbol(NamedTuple):
     name: str
     section: int
@@ -77,12 +81,12 @@ def read_object(data: bytes, path: Path) -> BpfObject:
     """Read and link the bytes of an object file; ``path`` is what messages call it."""
     try:
         return _Reader(data, path).result()
-    except (ELFError, ConstructError, struct.error, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
-        raise BpfError(f"{path}: is no eBPF object, or a damaged one ({type(error).__name__}: {error})") from None
     except BpfError as error:
         if str(error).startswith(str(path)):
             raise
         raise type(error)(f"{path}: {error}") from None
+    except _DAMAGE as error:
+        raise BpfError(f"{path}: is no eBPF object, or a damaged one ({type(error).__name__}: {error})") from None
 
 
 class _Reader:

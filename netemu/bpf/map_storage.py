@@ -129,9 +129,9 @@ def check_spec(spec: MapSpec) -> MapType:
     if kind in HASHES and not 0 < spec.key_size <= MAX_KEY_SIZE:
         raise BpfError(f"map {spec.name}: {spec.key_size:,} bytes of key; there can be 1 to {MAX_KEY_SIZE}")
     if kind not in HASHES and kind != MapType.LPM_TRIE and spec.key_size != 4:
-        raise BpfError(f"map {spec.name}: the key of a {kind.name.lower()} map has 4 bytes")
+        raise BpfError(f"map {spec.name}: the key of this kind of map ({kind.name.lower()}) has 4 bytes")
     if values and not 0 < spec.value_size <= GUARD:
         raise BpfError(f"map {spec.name}: {spec.value_size:,} bytes of value; there can be 1 to {GUARD:,}")
     if not values and spec.value_size not in (4, 8):
-        raise BpfError(f"map {spec.name}: the value of a {kind.name.lower()} map has 4 or 8 bytes")
+        raise BpfError(f"map {spec.name}: the value of this kind of map ({kind.name.lower()}) has 4 or 8 bytes")
     return kind

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netemu.cli import values
+from netemu.cli.bpf_options import SAFETY, map_entries
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
 from netemu.cli.machine_options import machine_options, taken
@@ -57,8 +58,23 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--xdp",
-    metavar="FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    metavar="FILE.o[:PROGRAM]|FILE.py:NAME|drop|pass|tx|redirect|aborted",
     help="XDP program that sees every received packet first.",
+)
+@click.option(
+    "--xdp-safety",
+    "safety",
+    type=SAFETY,
+    default="sandbox",
+    show_default=True,
+    help="For FILE.o: strict ends a run that leaves the memory it was given.",
+)
+@click.option(
+    "--xdp-maps",
+    "maps",
+    metavar="FILE.json|JSON",
+    callback=map_entries,
+    help='For FILE.o: what its maps start with: {"MAP": {"KEY": VALUE, ...}, ...}.',
 )
 @click.option(
     "--hold-us",
@@ -108,6 +124,8 @@ def command(
     options: dict[str, str],
     call_graph_limit: float,
     as_json: bool,
+    safety: str,
+    maps: dict[str, Any],
     **replayed: Any,
 ) -> None:
     """Replay the capture TRACE (pcap or pcapng; - is standard input) through an emulated NIC.
@@ -119,6 +137,8 @@ def command(
 
     if rq is not None:
         options = {**options, "rq": rq}
+    if safety != "sandbox" or maps:
+        replayed["xdp"] = _object_program(replayed, safety, maps)
     compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
@@ -136,6 +156,17 @@ def command(
         ctx.exit(signal_status(interruption.signum))
     if result.error is not None:
         ctx.exit(FAILED)
+
+
+def _object_program(replayed: dict[str, Any], safety: str, maps: dict[str, Any]) -> Any:
+    """The program of ``--xdp`` with what was said about it: that has to be an object file."""
+    from netemu.programs import is_object
+    from netemu.xdp_object import ObjectProgram
+
+    if not is_object(replayed["xdp"] or ""):
+        raise click.UsageError("--xdp-safety and --xdp-maps are for --xdp FILE.o.")
+    options = {"cpus": replayed["cpus"], "seed": replayed["seed"], "safety": safety, "maps": maps}
+    return ObjectProgram.from_text(replayed["xdp"], **options)
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:
