@@ -35,7 +35,10 @@ _LEGACY_MAP = struct.Struct("<IIIII")  # struct bpf_map_def: type, key_size, val
 
 
 # What pyelftools, and reading tables whose numbers are wrong, ends in.
-_DAMAGE = (ELFError, ConstructError, struct.error, LookupError, ValueError, AttributeError, TypeError, RecursionError)
+_DAMAGE = (
+    ELFError, ConstructError, struct.error, LookupError, ValueError, ArithmeticError, AttributeError, TypeError,
+    RecursionError,
+)  # fmt: skip
 
 
 class Symbol(NamedTuple):
@@ -259,7 +262,7 @@ class _Reader:
         """Names of programs and where they are: functions outside ``.text``, unless there is nothing else."""
         text = self.by_name[".text"].number if ".text" in self.by_name else -1
         only_text = set(self.code) <= {text}
-        for symbol in self.symbols:
+        for symbol in sorted(self.symbols, key=lambda s: (s.section, s.value)):
             is_code = symbol.type in ("STT_FUNC", "STT_NOTYPE") and symbol.binding != "STB_LOCAL"
             if symbol.section in self.code and is_code and (only_text or symbol.section != text):
                 yield symbol.name, self._place(symbol.section, symbol.value // 8)

@@ -82,7 +82,8 @@ class BpfObject:
         """
         if name is None:
             everything = [*self.programs, *self.broken]
-            xdp = [n for n in self.programs if self.programs[n].section.split("/")[0].split(".")[0] in ("xdp", "prog")]
+            xdp = [n for n in self.programs if self.programs[n].section.startswith(("xdp", "prog"))]
+            xdp.sort(key=lambda n: "/" in self.programs[n].section)  # xdp/NAME is more often what others call
             name = next(iter([*xdp, *everything]), None)
             if name is None:
                 raise BpfError(f"{self.path}: holds no program")

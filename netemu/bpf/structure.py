@@ -24,6 +24,8 @@ class Function(NamedTuple):
 
 def check_structure(program: list[Instruction]) -> list[Function]:
     """The functions of a program, the entry first; raises :class:`ProgramRejected` if it is not well-formed."""
+    if not program:
+        raise ProgramRejected("a program without instructions")
     starts = {0}
     second_halves = set()
     pc = 0

@@ -61,7 +61,10 @@ def a_map(kind: MapType = MapType.HASH, key: int = 4, value: int = 8, entries: i
 
 
 def program(
-    *code: Instruction | list[Instruction], maps: tuple[MapSpec, ...] = (), safety: Safety = "sandbox", **options: object
+    *code: Instruction | list[Instruction],
+    maps: tuple[MapSpec, ...] = (),
+    safety: Safety = "sandbox",
+    **options: object,
 ) -> XdpProgram:
     """A program of its own machine."""
     flat = [i for part in code for i in (part if isinstance(part, list) else [part])]

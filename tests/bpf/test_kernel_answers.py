@@ -79,9 +79,7 @@ def test_the_interpreter_does_what_the_kernel_recorded(name: str) -> None:
 def test_an_example_does_what_the_running_kernel_does(name: str) -> None:
     obj, example = opened(name)
     try:
-        found = verify(
-            obj, obj.program(example.program), packets(60), entries=example.entries, ignored=example.ignored
-        )
+        found = verify(obj, obj.program(example.program), packets(60), entries=example.entries, ignored=example.ignored)
     except KernelUnavailable as reason:
         pytest.skip(str(reason))
     assert found == []

@@ -52,7 +52,13 @@ def test_a_hash_is_a_dictionary_until_it_is_full() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from("ud"), st.binary(min_size=5, max_size=5).map(lambda b: bytes(x & 3 for x in b[:1]) + b[1:] if b[0] & 1 else bytes(5)), st.integers(0, 2**32 - 1)),
+        st.tuples(
+            st.sampled_from("ud"),
+            st.binary(min_size=5, max_size=5).map(
+                lambda b: bytes(x & 3 for x in b[:1]) + b[1:] if b[0] & 1 else bytes(5)
+            ),
+            st.integers(0, 2**32 - 1),
+        ),
         max_size=60,
     )
 )
@@ -119,7 +125,15 @@ def test_a_per_cpu_map_has_a_value_for_each_cpu_and_a_program_sees_its_own() -> 
 @pytest.mark.parametrize("jit", [True, False])
 def test_the_flags_of_an_update_are_obeyed(jit: bool) -> None:
     def update(flags: int, *, key: int) -> int:
-        code = [imm(6, key), store(10, -4, 6, bpf.W), imm(6, 9), store(10, -16, 6), the_map(1, 0), mov(2, 10), add(2, -4)]
+        code = [
+            imm(6, key),
+            store(10, -4, 6, bpf.W),
+            imm(6, 9),
+            store(10, -16, 6),
+            the_map(1, 0),
+            mov(2, 10),
+            add(2, -4),
+        ]
         code += [mov(3, 10), add(3, -16), imm(4, flags), call(UPDATE), EXIT]
         p = program(*code, maps=(a_map(entries=1),), jit=jit)
         p.maps["m"][5] = 1

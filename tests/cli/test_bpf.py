@@ -13,7 +13,7 @@ from netemu.cli.commands import FAILED, WRONG_USAGE
 from tests.bpf.shelf import object_file
 
 TRACE = Path(__file__).parents[2] / "traces" / "dns.pcap"
-PACKET = bytes.fromhex("020000000001" "020000000002" "0800") + bytes(50)
+PACKET = bytes.fromhex("0200000000010200000000020800") + bytes(50)
 
 
 def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
@@ -99,7 +99,9 @@ def test_the_plugin_takes_object_files() -> None:
     assert run("bpf-plugin", "--elf", "00" * 64, stdin=code).exit_code == 0
 
 
-@pytest.mark.parametrize(("code", "message"), [("zz", "hexadecimal"), ("95", "no program"), ("ff" * 8, "register beyond")])
+@pytest.mark.parametrize(
+    ("code", "message"), [("zz", "hexadecimal"), ("95", "no program"), ("ff" * 8, "register beyond")]
+)
 def test_the_plugin_refuses_what_is_no_program(code: str, message: str) -> None:
     result = run("bpf-plugin", stdin=code)
     assert result.exit_code == FAILED
