@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WANTED = int(os.environ.get("NETEMU_DAMAGED_PROGRAMS", "120"))
+WANTED = int(os.environ.get("NETEMU_DAMAGED_PROGRAMS", "60"))
 """Programs to run in both safety modes; a release is tried with 20,000."""
 PER_PROCESS = 500
 MOST_MEMORY_MB = 700

@@ -57,7 +57,7 @@ def test_packets_go_to_the_cpus_of_a_cpumap() -> None:
 
 def test_virtual_time_is_the_clock_of_a_program() -> None:
     program = example("rate_limiter")
-    netemu.replay(TRACE, driver="mlx5", xdp=program, rate="recorded")
+    netemu.replay(TRACE.parent / "http.pcap", driver="mlx5", xdp=program, rate="recorded")
     times = list(program.program.maps["refilled_at"].values())
     assert len(set(times)) > 1
     assert max(times) > 0
