@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 from .errors import EmulatorError, KernelBug, NetemuError, UsageError
 
 if TYPE_CHECKING:
-    from .handles import Page, PagePool, PoolStatistics, SkBuff
+    from .handles import Page, PagePool, PoolStatistics
     from .machine import Machine
     from .net.plugin import Driver, Nic
     from .netdevice import NetDevice
+    from .packets import Coalesced, SkBuff
     from .pcap import CaptureError
     from .replayer import replay
     from .results import ReplayResult
 
 _HOMES = {
     "CaptureError": "pcap",
+    "Coalesced": "packets",
     "Driver": "net.plugin",
     "Machine": "machine",
     "NetDevice": "netdevice",
@@ -31,7 +33,7 @@ _HOMES = {
     "PagePool": "handles",
     "PoolStatistics": "handles",
     "ReplayResult": "results",
-    "SkBuff": "handles",
+    "SkBuff": "packets",
     "replay": "replayer",
 }
 
@@ -50,6 +52,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CaptureError",
+    "Coalesced",
     "Driver",
     "EmulatorError",
     "KernelBug",

@@ -1,13 +1,12 @@
 """One emulated machine: memory, CPUs, an era and a platform, and the objects that live on it.
 
-The objects (:class:`Page`, :class:`SkBuff`, :class:`PagePool`, :class:`NetDevice`) are handles over the
+The objects (:class:`Page`, :class:`PagePool`, :class:`~netemu.SkBuff`, :class:`NetDevice`) are handles over the
 machine's state; what they do is done by the same kernel functions that a replay runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from . import kernel as _kernel
 from .engine.era import SWITCHES, set_switch
@@ -18,8 +17,18 @@ from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
-from .handles import Page, PagePool, SkBuff
-from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
+from .handles import Page, PagePool
+from .mm.layout import (
+    MAX_ORDER,
+    NAPI_FRAGS,
+    NONE,
+    NR_FRAG_CACHES,
+    NR_ORDERS,
+    NR_PCP_LISTS,
+    PAGE_ARRAY_ROWS,
+    PAGE_SIZE,
+    PG_TAIL,
+)
 from .mm.zone_setup import free_zone, low_watermark, pcp_batch
 from .net import rss, skbuff
 from .net.device_layout import MAX_QUEUES, NR_OPS
@@ -27,8 +36,10 @@ from .net.plugin import Driver
 from .net.plugin_loader import load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
+from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
 from .netdevice import NetDevice
+from .packets import PacketOperations
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -40,7 +51,7 @@ MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
 
 
-class Machine:
+class Machine(PacketOperations):
     """An emulated machine.
 
     ``era`` names a kernel release, ``switches`` overrides single mechanisms of it.  ``cpus`` share ``nodes``
@@ -75,6 +86,7 @@ class Machine:
         self.nodes = nodes
         self.seed = seed
         self.platform = load_platform(platform)
+        super().__init__()
         pages = (memory_mb << 20) // PAGE_SIZE
         self.k = Kernel(
             {
@@ -103,6 +115,7 @@ class Machine:
                 "rxq": MAX_QUEUES,
                 "txq": MAX_QUEUES,
                 "napi": MAX_QUEUES,
+                "completion_queue": cpus,
                 "softirq": cpus,
                 "agenda": cpus,
                 "poll_list": cpus * MAX_QUEUES,
@@ -114,6 +127,7 @@ class Machine:
         self._set_up(pages, skbs)
         self._logged = 0
         self.devices: list[NetDevice] = []
+        self.pools: dict[int, PagePool] = {}
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -158,17 +172,7 @@ class Machine:
                 if self.switches["pcp_high"] == "auto":
                     row.high_max = max(pages // 8 // local, row.high_min)
 
-    # -- contexts ------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def softirq(self, cpu: int = 0) -> Iterator[None]:
-        """Run what is inside as if in softirq on ``cpu``."""
-        c = self.k.cpu[cpu]
-        c.serving_softirq += 1
-        try:
-            yield
-        finally:
-            c.serving_softirq -= 1
+    # -- what went wrong -----------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise what emulated code has noted (:class:`netemu.KernelBug`, :class:`netemu.EmulatorError`)."""
@@ -211,57 +215,43 @@ class Machine:
             dma_dir=dma_dir,
             napi_cpu=cpu,
         )
-        return PagePool(self, number, cpu)
+        pool = self.pools[number] = PagePool(self, number, cpu)
+        return pool
 
-    def alloc_pages(self, order: int = 0, *, cpu: int = 0, nid: int = -1, compound: bool = True) -> Page | None:
+    def alloc_pages(
+        self, order: int = 0, *, cpu: int | None = None, nid: int = -1, compound: bool = True
+    ) -> Page | None:
         """A block of ``1 << order`` pages from the page allocator; None: no memory."""
-        pfn = _kernel.page_alloc.alloc_pages_node(self.k, cpu, nid, order, int(compound))
+        pfn = _kernel.page_alloc.alloc_pages_node(self.k, self.where(cpu), nid, order, int(compound))
         self.check()
         return None if pfn == NONE else Page(self, pfn)
 
-    def _skb(self, number: int) -> SkBuff:
+    def page_frag_alloc(self, size: int, *, cpu: int | None = None) -> Page:
+        """``napi_alloc_frag``: a piece of ``size`` bytes of the CPU's page fragment cache, at ``.offset`` in the page.
+
+        :meth:`Page.frag_free` gives it back.  Raises MemoryError when there is no page.
+        """
+        where = self.where(cpu)
+        with self.usually_in_softirq(where):
+            at = _kernel.page_frag.page_frag_alloc(self.k, where, NAPI_FRAGS, size)
         self.check()
-        if number == NONE:
-            raise MemoryError("no memory for an sk_buff")
-        return SkBuff(self, number)
+        if at == NONE:
+            raise MemoryError("no memory for a page fragment")
+        page = Page(self, at // PAGE_SIZE)
+        head = self.k.pages[page.pfn].head if self.k.pages[page.pfn].flags & PG_TAIL else page.pfn
+        return Page(self, head, at - head * PAGE_SIZE)
 
-    def build_skb(self, page: Page, *, frag_size: int = PAGE_SIZE, offset: int = 0, cpu: int = 0) -> SkBuff:
-        """``build_skb``: takes over one reference of ``page``; ``frag_size`` includes the shared info (320 bytes)."""
-        return self._skb(skbuff.build_skb(self.k, cpu, page.pfn, offset, frag_size))
-
-    def napi_build_skb(self, page: Page, *, frag_size: int = PAGE_SIZE, offset: int = 0, cpu: int = 0) -> SkBuff:
-        """``napi_build_skb``: as :meth:`build_skb`, the struct from the napi cache of ``cpu``."""
-        with self.softirq(cpu):
-            return self._skb(skbuff.napi_build_skb(self.k, cpu, page.pfn, offset, frag_size))
-
-    def alloc_skb(self, size: int, *, cpu: int = 0) -> SkBuff:
-        """``alloc_skb``: the head is a small object."""
-        return self._skb(skbuff.alloc_skb(self.k, cpu, size, 0))
-
-    def napi_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
-        """``napi_alloc_skb``: a receive buffer with 64 bytes of headroom."""
-        with self.softirq(cpu):
-            return self._skb(skbuff.napi_alloc_skb(self.k, cpu, length))
-
-    def netdev_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
-        """``netdev_alloc_skb``: the same from any context."""
-        return self._skb(skbuff.netdev_alloc_skb(self.k, cpu, length))
-
-    def napi_consume_skb(self, skb: SkBuff, budget: int = 64, *, cpu: int = 0) -> None:
-        """Free from a poll loop on ``cpu`` (in softirq); budget 0: from anywhere."""
-        with self.softirq(cpu):
-            skbuff.napi_consume_skb(self.k, cpu, skb.number, budget)
+    def page_frag_cache_drain(self, *, cpu: int | None = None) -> None:
+        """``__page_frag_cache_drain``: let go of what the CPU's page fragment caches still hold."""
+        for which in range(NR_FRAG_CACHES):
+            _kernel.page_frag.page_frag_cache_drain(self.k, self.where(cpu), which)
         self.check()
 
-    def consume_skb(self, skb: SkBuff, *, cpu: int = 0) -> None:
-        """Drop one user of a delivered packet."""
-        skbuff.consume_skb(self.k, cpu, skb.number)
+    def advance(self, *, ms: int) -> int:
+        """Let time pass for delayed work (pools in shutdown); how many pieces of work ran."""
+        ran = advance(self.k, self.where(None), ms)
         self.check()
-
-    def kfree_skb(self, skb: SkBuff, *, cpu: int = 0) -> None:
-        """Drop one user of a packet that is dropped."""
-        skbuff.kfree_skb(self.k, cpu, skb.number)
-        self.check()
+        return ran
 
     def netdev(
         self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None

@@ -42,6 +42,7 @@ FREE_OF_TAIL = fault_code("MM-11", "page {a} is freed, but it is a tail of the c
 FREE_IN_USE = fault_code("MM-03", "page {a} is freed with {b} references left")
 FREE_SIGNED = fault_code("MM-10", "page_pool leak: page {a} is freed with the signature of pool {b}")
 REFCOUNT = fault_code("MM-01", "page {a}: reference dropped, but it had {b}")
+REFCOUNT_FREE = fault_code("MM-01", "page {a}: reference taken, but nobody holds it ({b} references)")
 
 BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into the caller's array
 
@@ -299,6 +300,45 @@ def put_page(k: Kernel, cpu: int, pfn: int) -> None:
             free_the_page(k, cpu, pfn, order)
         else:
             __free_pages_ok(k, cpu, pfn, order)
+
+
+@kernel_function(name="__free_pages", entry=True, rare=True)
+def free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """Drop the reference of whoever allocated a block of this order; the last one frees it.
+
+    Of a block that is no compound page only the first page has references: when somebody still holds it, the other
+    pages are freed at once (v5.10), or nobody frees them ever.
+    """
+    compound = k.pages[pfn].flags & PG_HEAD
+    if page_ref_sub_and_test(k, cpu, pfn, 1):
+        if order == 0 or k.era[0].page_frag_free != 0:
+            free_the_page(k, cpu, pfn, order)
+        else:
+            __free_pages_ok(k, cpu, pfn, order)
+    elif order > 0 and not compound:
+        leave_first_page(k, cpu, pfn, order)
+
+
+@kernel_function(traced=False)
+def leave_first_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """The upper halves of a block go, one by one, down to its first page, which somebody still holds."""
+    k.pages[pfn].order = 0
+    if k.era[0].free_pages_tails == 0:
+        return
+    while order > 0:
+        order -= 1
+        upper = pfn + (1 << order)
+        k.pages[upper].order = order
+        free_the_page(k, cpu, upper, order)
+
+
+@kernel_function(traced=False, entry=True, rare=True)
+def get_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """One more plain reference on a page that somebody holds already."""
+    pfn = compound_head(k, pfn)
+    if k.pages[pfn].refcount <= 0:
+        fault(k, cpu, REFCOUNT_FREE, pfn, k.pages[pfn].refcount)
+    page_ref_add(k, pfn, 1)
 
 
 @kernel_function(traced=False, entry=True)

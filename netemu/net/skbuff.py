@@ -56,11 +56,14 @@ from .skb_data import (
 from .skb_layout import SKBS_PER_PAIR
 from .skb_release import (
     consume_skb,
+    dev_kfree_skb_any,
+    dev_kfree_skb_irq,
     free_fragment,
     kfree_skb,
     kfree_skb_defer,
     kfree_skb_list,
     napi_consume_skb,
+    net_tx_action,
     skb_attempt_defer_free,
     skb_defer_free_flush,
 )
@@ -102,6 +105,8 @@ __all__ = [
     "build_skb_kmalloc",
     "connect_skb_calls",
     "consume_skb",
+    "dev_kfree_skb_any",
+    "dev_kfree_skb_irq",
     "free_fragment",
     "gro_start",
     "kfree_skb",
@@ -113,6 +118,7 @@ __all__ = [
     "napi_build_skb",
     "napi_consume_skb",
     "napi_skb_finish",
+    "net_tx_action",
     "netdev_alloc_frag",
     "netdev_alloc_skb",
     "pskb_copy",

@@ -3,7 +3,8 @@
 import pytest
 
 import netemu
-from netemu.handles import Page, SkBuff
+from netemu.handles import Page
+from netemu.packets import SkBuff
 from netemu.machine import Machine
 from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, NONE
 from netemu.net import skbuff
