@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import kernel as _kernel
+from .checks.checker import Checker, raise_reports, stock_reports
+from .checks.history import Recorder
+from .checks.reports import Report
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault
 from .engine.kernel import MAX_FUNCTIONS
@@ -49,6 +52,7 @@ DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
+CHECK_LEVELS = ("off", "quiesce", "every")
 
 
 class Machine(PacketOperations):
@@ -56,7 +60,10 @@ class Machine(PacketOperations):
 
     ``era`` names a kernel release, ``switches`` overrides single mechanisms of it.  ``cpus`` share ``nodes``
     memory nodes of ``memory_mb`` MiB each, in turn.  ``platform`` prices operations; ``seed`` feeds every
-    random draw.  Raises :class:`netemu.UsageError` for values that make no sense.
+    random draw.  ``check``: ``"off"``, ``"quiesce"`` (:meth:`quiesce` and :meth:`assert_clean` look at the state as
+    it stands), or ``"every"`` (every operation is followed, in plain Python, and reports come with the history of the
+    page or packet); ``collect``: reports are kept in :attr:`reports` instead of being raised.  Raises
+    :class:`netemu.UsageError` for values that make no sense.
     """
 
     def __init__(
@@ -70,7 +77,11 @@ class Machine(PacketOperations):
         platform: str = DEFAULT_PLATFORM,
         seed: int = 1,
         skbs: int = 1 << 17,
+        check: str = "off",
+        collect: bool = False,
     ) -> None:
+        if check not in CHECK_LEVELS:
+            raise UsageError(f"check is one of {', '.join(CHECK_LEVELS)}, not {check!r}")
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"a machine has 1 to {MAX_CPUS} CPUs, not {cpus}")
         if not 1 <= nodes <= MAX_NODES_OF_MEMORY:
@@ -124,6 +135,9 @@ class Machine(PacketOperations):
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )
+        self.check_level = check
+        self.checker = Checker(self.k, collect=collect) if check == "every" else None
+        self._told: list[Report] = []
         self._set_up(pages, skbs)
         self._logged = 0
         self.devices: list[NetDevice] = []
@@ -176,7 +190,49 @@ class Machine(PacketOperations):
 
     def check(self) -> None:
         """Raise what emulated code has noted (:class:`netemu.KernelBug`, :class:`netemu.EmulatorError`)."""
-        raise_fault(self.k)
+        if self.checker is None:
+            raise_fault(self.k)
+        else:
+            self.checker.deliver()
+
+    @property
+    def reports(self) -> list[Report]:
+        """Everything that was found so far."""
+        return self._told if self.checker is None else self.checker.reports
+
+    def quiesce(self) -> list[Report]:
+        """Look at everything, while nothing is in the middle of anything; what was found by that.
+
+        Raises :class:`netemu.KernelBug` for it, unless the machine collects.
+        """
+        return self._at_rest(leaks=False)
+
+    def assert_clean(self) -> None:
+        """:meth:`quiesce`, and nobody holds a packet, or a page outside of pools, device rings and caches.
+
+        Raises :class:`netemu.KernelBug`, whose text says of each who holds it and since when.
+        """
+        raise_reports(self._at_rest(leaks=True))
+
+    def _at_rest(self, *, leaks: bool) -> list[Report]:
+        held = [pfn for device in self.devices if device.up for pfn in device.pages_held()]
+        if self.checker is None:
+            found = [] if self.check_level == "off" else stock_reports(self.k, Recorder(self.k), held, leaks=leaks)
+            self._told += found
+            raise_reports(found)
+            return found
+        before = len(self.checker.reports)
+        self.checker.quiesce()
+        if leaks:
+            self.checker.leaks(held)
+        self.checker.deliver()
+        return self.checker.reports[before:]
+
+    def touched(self, pfn: int, device: bool) -> None:
+        """Somebody reads or writes a page: a checked machine says whether it may."""
+        if self.checker is not None:
+            self.checker.touched(pfn, device)
+            self.check()
 
     def messages(self) -> list[str]:
         """Kernel messages since the last call."""

@@ -62,6 +62,7 @@ class NetDevice:
             softirq = k.softirq[napi.cpu]
             napi.next_on_cpu = softirq.first_napi
             softirq.first_napi = taken + index + 1
+        self.up = True
         self.nic: Nic = Nic(k, number, queues, mtu, driver.check_options(options))
         for op, operation in OPERATIONS.items():
             with blaming(driver, f"{operation} cannot be compiled"):
@@ -78,6 +79,7 @@ class NetDevice:
         """``ndo_stop``: give back every buffer and destroy the pools."""
         with blaming(self.driver, "stop"):
             self.driver.stop(self.nic)
+        self.up = False
         self.machine.check()
 
     def ethtool(self) -> dict[str, int]:
