@@ -34,6 +34,7 @@ class Context:
 class _Stack(threading.local):
     def __init__(self) -> None:
         self.entered: list[Context] = []
+        self.cpu: int | None = None
 
 
 class Contexts:
@@ -79,6 +80,15 @@ class Contexts:
         return self._entered(Context(cpu, IRQS_OFF), c.serving_softirq, c.bh_disabled, c.hardirq + 1)
 
     @contextmanager
+    def on_cpu(self, cpu: int) -> Iterator[None]:
+        """Operations outside of a context of their own run on ``cpu``."""
+        before, self._contexts.cpu = self._contexts.cpu, self.checked_cpu(cpu)
+        try:
+            yield
+        finally:
+            self._contexts.cpu = before
+
+    @contextmanager
     def _entered(self, context: Context, serving: int, bh_off: int, hardirq: int) -> Iterator[Context]:
         c = self.k.cpu[context.cpu]
         before = c.serving_softirq, c.bh_disabled, c.hardirq
@@ -109,7 +119,9 @@ class Contexts:
         if cpu is not None:
             return self.checked_cpu(cpu)
         context = self.context
-        return usual if context is None else context.cpu
+        if context is not None:
+            return context.cpu
+        return usual if self._contexts.cpu is None else self._contexts.cpu
 
     def usually_in_softirq(self, cpu: int) -> AbstractContextManager[Context | None]:
         """Softirq on ``cpu``, unless the script has said in which context it is."""

@@ -40,12 +40,13 @@ class PoolStatistics:
 class Page:
     """A page (or the head of a block) of a machine; ``offset``: where in it the fragment that was handed out starts."""
 
-    __slots__ = ("machine", "offset", "pfn")
+    __slots__ = ("life", "machine", "offset", "pfn")
 
     def __init__(self, machine: Machine, pfn: int, offset: int = 0) -> None:
         self.machine = machine
         self.pfn = pfn
         self.offset = offset
+        self.life = 0 if machine.checker is None else machine.checker.page_life(pfn)
 
     def __repr__(self) -> str:
         return f"<Page {self.pfn} refcount={self.refcount}>"
@@ -104,9 +105,9 @@ class Page:
         row = self._row()
         row.flags = row.flags | PG_PFMEMALLOC if on else row.flags & ~PG_PFMEMALLOC
 
-    def get(self, *, cpu: int | None = None) -> Page:
-        """``get_page``: one more plain reference."""
-        self._call(page_alloc.get_page, cpu=cpu)
+    def get(self, count: int = 1, *, cpu: int | None = None) -> Page:
+        """``get_page``: one more plain reference, or several."""
+        self._call(page_alloc.get_page, count, cpu=cpu)
         return self
 
     def put(self, *, cpu: int | None = None) -> None:
@@ -136,10 +137,21 @@ class Page:
 
     def touch(self, *, device: bool = False) -> Page:
         """The CPU (or the device, by DMA) reads or writes the page now: a checked machine says if it must not."""
-        self.machine.touched(self.pfn, device)
+        if self.checked_life():
+            self.machine.touched(self.pfn, device)
         return self
 
+    def checked_life(self) -> bool:
+        """False (and a report) when a checked machine has handed the page out again since this handle was made."""
+        checker = self.machine.checker
+        if checker is None or checker.page_life(self.pfn) == self.life:
+            return True
+        checker.stale_page(self.pfn)
+        self.machine.check()
+        return False
+
     def _call(self, function: Any, *arguments: int, cpu: int | None = None) -> int:
+        self.checked_life()
         result: int = function(self.machine.k, self.machine.where(cpu), self.pfn, *arguments)
         self.machine.check()
         return result
@@ -184,6 +196,7 @@ class PagePool:
         self, page: Page, *, direct: bool = False, sync: int = page_pool.EVERYTHING, cpu: int | None = None
     ) -> None:
         """``page_pool_put_page``; ``direct`` only from the consumer; ``sync``: bytes that were touched."""
+        page.checked_life()
         where = self.machine.where(cpu, self.cpu)
         with self.machine.usually_in_softirq(where):
             page_pool.page_pool_put_page(self.machine.k, where, self.number, page.pfn, sync, int(direct))
@@ -201,6 +214,7 @@ class PagePool:
         self, page: Page, *, direct: bool = False, sync: int = page_pool.EVERYTHING, cpu: int | None = None
     ) -> None:
         """``page_pool_put_defragged_page``: return a page whose fragments the caller has counted himself."""
+        page.checked_life()
         where = self.machine.where(cpu, self.cpu)
         with self.machine.usually_in_softirq(where):
             page_pool.page_pool_put_defragged_page(self.machine.k, where, self.number, page.pfn, sync, int(direct))
@@ -212,6 +226,7 @@ class PagePool:
         if len(pages) > len(k.page_array):
             raise UsageError(f"page_pool_put_page_bulk takes up to {len(k.page_array)} pages, not {len(pages)}")
         for n, page in enumerate(pages):
+            page.checked_life()
             k.page_array[n] = page.pfn
         where = self.machine.where(cpu, self.cpu)
         with self.machine.usually_in_softirq(where):
@@ -220,6 +235,7 @@ class PagePool:
 
     def release_page(self, page: Page, *, cpu: int | None = None) -> None:
         """``page_pool_release_page``: the page is no longer the pool's; its reference stays with the caller."""
+        page.checked_life()
         page_pool.page_pool_release_page(self.machine.k, self.machine.where(cpu, self.cpu), self.number, page.pfn)
         self.machine.check()
 
@@ -238,8 +254,18 @@ class PagePool:
         self.machine.check()
 
     def unlink_napi(self) -> None:
-        """``page_pool_unlink_napi``: no more direct recycling by NAPI."""
+        """``page_pool_unlink_napi`` (v6.4): no more direct recycling by NAPI."""
         self.machine.k.pool[self.number].napi_cpu = 0
+
+    def napi_deleted(self) -> None:
+        """``netif_napi_del`` of the NAPI that consumes the pool: a direct return is a use of freed memory from now on."""
+        if self.machine.checker is not None:
+            self.machine.checker.pools.of(self.number).napi_gone = True
+
+    def device_removed(self) -> None:
+        """The device that the pool maps its pages for is gone: nothing may be unmapped from it any more."""
+        if self.machine.checker is not None:
+            self.machine.checker.pools.of(self.number).device_gone = True
 
     def destroy(self, *, cpu: int | None = None) -> None:
         """``page_pool_destroy``: drop one user; the last one shuts the pool down."""

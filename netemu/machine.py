@@ -6,7 +6,8 @@ machine's state; what they do is done by the same kernel functions that a replay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from . import kernel as _kernel
 from .checks.checker import Checker, raise_reports, stock_reports
@@ -21,6 +22,7 @@ from .engine.path import MAX_NODES
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
 from .handles import Page, PagePool
+from .interleaving import Interruption, interleave, interrupted
 from .mm.layout import (
     MAX_ORDER,
     NAPI_FRAGS,
@@ -227,6 +229,24 @@ class Machine(PacketOperations):
             self.checker.leaks(held)
         self.checker.deliver()
         return self.checker.reports[before:]
+
+    def interleave(
+        self, *tasks: tuple[int, Callable[[], object]], schedule: Sequence[int] = ()
+    ) -> list[object]:
+        """Run ``(cpu, function)`` tasks side by side, by a schedule: :func:`netemu.interleaving.interleave`."""
+        return interleave(self, tasks, schedule)
+
+    def interrupted(
+        self,
+        place: str,
+        function: Callable[[], object],
+        *,
+        inside: str | None = None,
+        returning: bool = False,
+        nth: int = 1,
+    ) -> AbstractContextManager[Interruption]:
+        """Let ``function`` run at a named place inside a kernel function: :func:`netemu.interleaving.interrupted`."""
+        return interrupted(self, place, function, inside=inside, returning=returning, nth=nth)
 
     def touched(self, pfn: int, device: bool) -> None:
         """Somebody reads or writes a page: a checked machine says whether it may."""

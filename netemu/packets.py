@@ -13,6 +13,7 @@ from .net import skbuff
 from .net.skb_layout import SKB_ALLOC_FCLONE
 
 if TYPE_CHECKING:
+    from .checks.checker import Checker
     from .machine import Machine
 
 
@@ -40,11 +41,12 @@ class Frag:
 class SkBuff:
     """A packet buffer of a machine.  Methods have the kernel's names without the prefix ``skb_``."""
 
-    __slots__ = ("machine", "number")
+    __slots__ = ("life", "machine", "number")
 
     def __init__(self, machine: Machine, number: int) -> None:
         self.machine = machine
         self.number = number
+        self.life = 0 if machine.checker is None else machine.checker.skb_life(number)
 
     def __repr__(self) -> str:
         return f"<SkBuff {self.number} users={self.users} len={self.len}>"
@@ -164,57 +166,57 @@ class SkBuff:
 
     def pull(self, n: int) -> SkBuff:
         """``skb_pull``: drop ``n`` bytes of linear data in front."""
-        if self._call(skbuff.skb_pull, n) == NONE:
+        if self.call(skbuff.skb_pull, n) == NONE:
             raise UsageError(f"skb_pull({n}): {self.len - self.data_len} bytes of linear data")
         return self
 
     def push(self, n: int) -> SkBuff:
         """``skb_push``: ``n`` more bytes of linear data in front."""
-        if self._call(skbuff.skb_push, n) == NONE:
+        if self.call(skbuff.skb_push, n) == NONE:
             raise UsageError(f"skb_push({n}): {self.headroom} bytes of headroom")
         return self
 
     def add_rx_frag(self, page: Page, *, offset: int = 0, size: int, truesize: int) -> SkBuff:
         """``skb_add_rx_frag``: append a fragment; takes over one reference of ``page``."""
-        self._call(skbuff.skb_add_rx_frag, page.pfn, offset, size, truesize)
+        self.call(skbuff.skb_add_rx_frag, page.pfn, offset, size, truesize)
         return self
 
     def frag_ref(self, index: int) -> SkBuff:
         """``skb_frag_ref``: one more reference on the page of a fragment, as a plain page reference."""
-        self._call(skbuff.skb_frag_ref, index)
+        self.call(skbuff.skb_frag_ref, index)
         return self
 
     def frag_unref(self, index: int) -> SkBuff:
         """``skb_frag_unref``: drop a reference on a fragment as freeing the packet would."""
-        self._call(skbuff.skb_frag_unref, index)
+        self.call(skbuff.skb_frag_unref, index)
         return self
 
     def pull_tail(self, n: int) -> bool:
         """``__pskb_pull_tail``: move ``n`` bytes behind the linear data into it; False: no memory."""
         self.machine.use_frag_lists()
-        return bool(self._call(skbuff.pskb_pull_tail, n))
+        return bool(self.call(skbuff.pskb_pull_tail, n))
 
     def linearize(self) -> bool:
         """``skb_linearize``: make all data linear; False: no memory."""
         self.machine.use_frag_lists()
-        return self._call(skbuff.skb_linearize) == 0
+        return self.call(skbuff.skb_linearize) == 0
 
     def trim(self, length: int) -> bool:
         """``pskb_trim``: cut the packet down to ``length`` bytes; False: no memory."""
         self.machine.use_frag_lists()
-        return self._call(skbuff.pskb_trim, length) == 0
+        return self.call(skbuff.pskb_trim, length) == 0
 
     def frag_list_add(self, other: SkBuff) -> SkBuff:
         """Hang ``other`` at the end of the fragment list, which takes over its user."""
         self.machine.use_frag_lists()
-        self._call(skbuff.skb_append_list, other.number)
+        self.call(skbuff.skb_append_list, other.number)
         return self
 
     # -- sharing, copying, new heads -------------------------------------------------------------------------------
 
     def get(self) -> SkBuff:
         """``skb_get``: one more user."""
-        self._call(skbuff.skb_get)
+        self.call(skbuff.skb_get)
         return self
 
     def clone(self, *, cpu: int | None = None) -> SkBuff:
@@ -239,29 +241,31 @@ class SkBuff:
 
     def expand_head(self, nhead: int = 0, ntail: int = 0, *, cpu: int | None = None) -> bool:
         """``pskb_expand_head``: a private head with more room; False: no memory, and no change."""
-        return self._call(skbuff.pskb_expand_head, nhead, ntail, cpu=cpu) == 0
+        return self.call(skbuff.pskb_expand_head, nhead, ntail, cpu=cpu) == 0
 
     def unclone(self, *, cpu: int | None = None) -> bool:
         """``skb_unclone``: a private head, if it is shared; False: no memory."""
-        return self._call(skbuff.skb_unclone, cpu=cpu) == 0
+        return self.call(skbuff.skb_unclone, cpu=cpu) == 0
 
     def morph(self, source: SkBuff, *, cpu: int | None = None) -> SkBuff:
         """``skb_morph``: drop what this struct has and make it a clone of ``source``."""
         self.machine.use_frag_lists()
-        self._call(skbuff.skb_morph, source.number, cpu=cpu)
+        self.call(skbuff.skb_morph, source.number, cpu=cpu)
+        if self.machine.checker is not None:
+            self.life = self.machine.checker.skb_life(self.number)
         return self
 
     # -- merging ---------------------------------------------------------------------------------------------------
 
     def try_coalesce(self, source: SkBuff, *, cpu: int | None = None) -> Coalesced:
         """``skb_try_coalesce``: append ``source``; free it afterwards with :meth:`PacketOperations.kfree_skb_partial`."""
-        merged = self._call(skbuff.skb_try_coalesce, source.number, cpu=cpu)
+        merged = self.call(skbuff.skb_try_coalesce, source.number, cpu=cpu)
         report = self.machine.k.coalesced[0]
         return Coalesced(bool(merged), bool(report.stolen), report.delta)
 
     def gro_start(self) -> SkBuff:
         """The packet is the first of a merge in receive offload."""
-        self._call(skbuff.gro_start)
+        self.call(skbuff.gro_start)
         return self
 
     def gro_receive(self, other: SkBuff, offset: int = 0, *, cpu: int | None = None) -> bool:
@@ -271,27 +275,38 @@ class SkBuff:
         """
         self.machine.use_frag_lists()
         other.gro_start()
-        return self._call(skbuff.skb_gro_receive, other.number, offset, cpu=cpu) == 0
+        return self.call(skbuff.skb_gro_receive, other.number, offset, cpu=cpu) == 0
 
     def gro_finish(self, *, cpu: int | None = None) -> bool:
         """``napi_skb_finish`` of a merged packet; False: it hangs on the first one's list and lives on."""
         where = self.machine.where(cpu)
         with self.machine.usually_in_softirq(where):
-            return bool(self._call(skbuff.napi_skb_finish, cpu=where))
+            return bool(self.call(skbuff.napi_skb_finish, cpu=where))
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _call(self, function: Any, *arguments: int, cpu: int | None = None) -> int:
+    def _checked_life(self) -> None:
+        """Report when a checked machine has made another packet of the struct since this handle was made."""
+        checker = self.machine.checker
+        if checker is not None and checker.skb_life(self.number) != self.life:
+            checker.stale_skb(self.number)
+            self.machine.check()
+
+    def call(self, function: Any, *arguments: int, cpu: int | None = None) -> int:
+        """Kernel function ``function`` of this packet, on the CPU asked for, or that of the context."""
+        self._checked_life()
         result: int = function(self.machine.k, self.machine.where(cpu), self.number, *arguments)
         self.machine.check()
         return result
 
     def _made(self, function: Any, *arguments: int, cpu: int | None) -> SkBuff:
-        return self.machine.skb(self._call(function, *arguments, cpu=cpu))
+        return self.machine.skb(self.call(function, *arguments, cpu=cpu))
 
 
 class PacketOperations(Contexts):
     """Making and freeing packet buffers: mixed into :class:`netemu.Machine`."""
+
+    checker: Checker | None
 
     def check(self) -> None:
         """Raise what emulated code has noted."""
@@ -343,37 +358,31 @@ class PacketOperations(Contexts):
 
     def kfree_skb(self, skb: SkBuff, *, cpu: int | None = None) -> None:
         """Drop one user of a packet that is dropped."""
-        skbuff.kfree_skb(self.k, self.where(cpu), skb.number)
-        self.check()
+        skb.call(skbuff.kfree_skb, cpu=cpu)
 
     def consume_skb(self, skb: SkBuff, *, cpu: int | None = None) -> None:
         """Drop one user of a delivered packet."""
-        skbuff.consume_skb(self.k, self.where(cpu), skb.number)
-        self.check()
+        skb.call(skbuff.consume_skb, cpu=cpu)
 
     def napi_consume_skb(self, skb: SkBuff, budget: int = 64, *, cpu: int | None = None) -> None:
         """Free from a poll loop (in softirq, outside every context); budget 0: from anywhere."""
         where = self.where(cpu)
         with self.usually_in_softirq(where):
-            skbuff.napi_consume_skb(self.k, where, skb.number, budget)
-        self.check()
+            skb.call(skbuff.napi_consume_skb, budget, cpu=where)
 
     def kfree_skb_defer(self, skb: SkBuff, *, cpu: int | None = None) -> None:
         """``__kfree_skb_defer``: free from a poll loop without looking at the users."""
         where = self.where(cpu)
         with self.usually_in_softirq(where):
-            skbuff.kfree_skb_defer(self.k, where, skb.number)
-        self.check()
+            skb.call(skbuff.kfree_skb_defer, cpu=where)
 
     def kfree_skb_partial(self, skb: SkBuff, stolen: bool, *, cpu: int | None = None) -> None:
         """Free what :meth:`SkBuff.try_coalesce` has left of its source."""
-        skbuff.kfree_skb_partial(self.k, self.where(cpu), skb.number, int(stolen))
-        self.check()
+        skb.call(skbuff.kfree_skb_partial, int(stolen), cpu=cpu)
 
     def attempt_defer_free(self, skb: SkBuff, *, cpu: int | None = None) -> None:
         """``skb_attempt_defer_free``: leave the packet, whose last user is gone, to the CPU that allocated it."""
-        skbuff.skb_attempt_defer_free(self.k, self.where(cpu), skb.number)
-        self.check()
+        skb.call(skbuff.skb_attempt_defer_free, cpu=cpu)
 
     def defer_free_flush(self, *, cpu: int | None = None) -> None:
         """``skb_defer_free_flush``: free what other CPUs have left to this one."""
@@ -384,13 +393,11 @@ class PacketOperations(Contexts):
 
     def dev_kfree_skb_any(self, skb: SkBuff, *, cpu: int | None = None) -> None:
         """``dev_kfree_skb_any``: now, or from net_tx_action when interrupts are off."""
-        skbuff.dev_kfree_skb_any(self.k, self.where(cpu), skb.number)
-        self.check()
+        skb.call(skbuff.dev_kfree_skb_any, cpu=cpu)
 
     def dev_kfree_skb_irq(self, skb: SkBuff, *, cpu: int | None = None) -> None:
         """``dev_kfree_skb_irq``: drop one user; the last leaves the packet to net_tx_action of this CPU."""
-        skbuff.dev_kfree_skb_irq(self.k, self.where(cpu), skb.number)
-        self.check()
+        skb.call(skbuff.dev_kfree_skb_irq, cpu=cpu)
 
     def net_tx_action(self, *, cpu: int | None = None) -> None:
         """The transmit softirq: free what waits on the completion queue of the CPU."""

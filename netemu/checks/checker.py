@@ -12,7 +12,7 @@ from ..errors import KernelBug
 from ..net.skb_layout import SKB_LIVE
 from .conservation import take_stock
 from .history import Event, Recorder
-from .ledger import Ledger, PageShadow
+from .ledger import Ledger, Notes, PageShadow
 from .memory_rules import MemoryRules
 from .pool_rules import PoolRules
 from .reports import Report, rule
@@ -39,8 +39,10 @@ class Checker:
     def __init__(self, k: Kernel, *, collect: bool = False) -> None:
         self.k = k
         self.collect = collect
+        self.contexts = True
+        """False for scripts that say nothing of contexts: NAPI's per-CPU caches may then be used from anywhere."""
         self.reports: list[Report] = []
-        watch = k.watch = Watch()
+        watch = k.watch = Watch(Notes)
         self.recorder = Recorder(k)
         self.ledger = Ledger(self, k, self.recorder)
         self.memory = MemoryRules(self, self.ledger, watch)
@@ -88,12 +90,31 @@ class Checker:
         except KernelBug as bug:
             if bug.code in ("emulator", "page-source"):
                 raise
+            if bug.code == "SK-09" and not self.contexts:
+                return
             if any(not report.delivered for report in self.reports):
                 return  # the same, seen from above
             history: Sequence[Event] = ()
             if bug.code.startswith("MM") and about in self.ledger.pages:
                 history = list(self.ledger.pages[about].history)
             self.report(bug.code, str(bug).removeprefix(f"{bug.code}: "), history=history)
+
+    def page_life(self, pfn: int) -> int:
+        """How often a page has been handed out."""
+        return self.ledger.of(pfn).life
+
+    def skb_life(self, skb: int) -> int:
+        """How often a struct has been."""
+        return self.skbs.of(skb).life
+
+    def stale_page(self, pfn: int) -> None:
+        """A page is used through a handle from before it was given back and handed out again."""
+        shadow = self.ledger.of(pfn)
+        self.ledger.report("PP-07", f"page {pfn} is used after it was given back; it belongs to others now", shadow)
+
+    def stale_skb(self, skb: int) -> None:
+        """The same for a packet."""
+        self.skbs.report("SK-01", f"sk_buff {skb} is used after it was freed; the struct is another packet's now", skb)
 
     def touched(self, pfn: int, device: bool) -> None:
         """The CPU or the device reads or writes a page."""
@@ -134,9 +155,11 @@ class Checker:
         if not ours or (shadow.place and not shadow.plain):
             return
         if shadow.pool is not None:
+            destroyed = self.k.pool[shadow.pool].users <= 0
+            what = f"page {shadow.pfn} of page_pool {shadow.pool} is never returned ({len(ours)} out)"
             self.ledger.report(
-                "PP-02",
-                f"page_pool leak: page {shadow.pfn} of page_pool {shadow.pool} is never returned ({len(ours)} out)",
+                "PP-13" if destroyed else "PP-02",
+                f"page_pool leak: {what}" + (": the destroyed pool waits for it for ever" if destroyed else ""),
                 shadow,
             )
         else:

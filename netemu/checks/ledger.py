@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..engine.layout import Kernel
 from ..mm.layout import PG_TAIL
@@ -82,6 +82,29 @@ class PageShadow:
         return lines + [text if n == 1 else f"{n} x {text}" for text, n in counted.items()]
 
 
+@dataclass
+class Notes:
+    """What the followers of one thread of emulated code have to remember until the call they are in returns.
+
+    ``hint``: the reference that the next drop is about; ``taken``: references taken meanwhile, while somebody wants to
+    know; ``in_cache``: inside a page fragment cache, whose references are its bias; ``quiet``: inside a pool function
+    that says itself what it hands out; ``recycling``: inside a return; ``counted``: inside one that has counted the
+    fragment already; ``releasing``: data being released, and how many of its fragments are gone; ``copied_to``,
+    ``appended``: shared infos that the next step is about; ``stolen_from``: the data whose head is being taken.
+    """
+
+    hint: Ref | None = None
+    taken: list[Ref] | None = None
+    in_cache: int = 0
+    quiet: int = 0
+    recycling: int = 0
+    counted: int = 0
+    releasing: list[tuple[Any, int]] = field(default_factory=list)
+    copied_to: int = -1
+    appended: tuple[int, int, int] | None = None
+    stolen_from: int | None = None
+
+
 class Ledger:
     """The shadows of all pages that were ever handed out."""
 
@@ -90,12 +113,15 @@ class Ledger:
         self.checker = checker
         self.recorder = recorder
         self.pages: dict[int, PageShadow] = {}
-        self.hint: Ref | None = None
-        """The reference that the next drop is about, when the code that drops it says so."""
         self.touched: set[int] = set()
         """Pages that changed since the counts were compared last."""
-        self.taken: list[Ref] | None = None
-        """References taken, while somebody wants to know."""
+
+    @property
+    def notes(self) -> Notes:
+        """Those of the thread that runs."""
+        assert self.k.watch is not None
+        notes: Notes = self.k.watch.now.notes
+        return notes
 
     def head(self, pfn: int) -> int:
         """The head of the block that ``pfn`` is in."""
@@ -163,12 +189,12 @@ class Ledger:
         event = self.note(shadow, f"{count} page reference{'s' if count > 1 else ''} taken")
         refs = [Ref(PLAIN, event) for _ in range(count)]
         shadow.plain += refs
-        if self.taken is not None:
-            self.taken += refs
+        if self.notes.taken is not None:
+            self.notes.taken += refs
 
     def drop(self, shadow: PageShadow, count: int) -> None:
         """``count`` plain references less."""
-        hint, self.hint = self.hint, None
+        hint, self.notes.hint = self.notes.hint, None
         if shadow.free:
             self.report("MM-01", f"page {shadow.pfn}: reference dropped, but the page is free", shadow)
             return
@@ -216,8 +242,7 @@ class Ledger:
 
     def _share_dropped_as_page(self, shadow: PageShadow, ref: Ref) -> None:
         if self.counted():
-            split = len(shadow.shares) > 1 or self.k.pages[shadow.pfn].frag_count > 1
-            kind = "pool fragment" if split else "page of a pool"
+            kind = "pool fragment" if self.is_split(shadow) else "page of a pool"
             self.report(
                 "SK-06",
                 f"page {shadow.pfn}: reference taken as {kind}, dropped as page: page_pool {shadow.pool} "
@@ -226,6 +251,11 @@ class Ledger:
             )
         shadow.shares.remove(ref)
         shadow.base = False
+
+    def is_split(self, shadow: PageShadow) -> bool:
+        """Do fragments of the page come back one by one?"""
+        count: int = self.k.pages[shadow.pfn].frag_count
+        return count > 1 or len(shadow.shares) > 1
 
     def counted(self) -> bool:
         """Do pools of this kernel keep books of pages in flight (v5.3)?"""
@@ -268,11 +298,12 @@ class Ledger:
         """The pool hands a page or a fragment to its consumer."""
         shadow = self.of(pfn)
         event = self.note(shadow, what)
+        if not shadow.shares:  # not one more fragment of a page that is out already
+            shadow.life += 1
         if shadow.base:
             shadow.shares.append(Ref(SHARE, event))
         else:
             self.report("PP-03", f"page_pool hands out page {pfn}, which is not one of its pages any more", shadow)
-        shadow.life += 1
 
     def split(self, pfn: int, count: int) -> None:
         """The consumer splits its page."""
@@ -282,7 +313,7 @@ class Ledger:
 
     def share_back(self, shadow: PageShadow) -> None:
         """A page or a fragment comes back to its pool."""
-        hint, self.hint = self.hint, None
+        hint, self.notes.hint = self.notes.hint, None
         whose = f" of {hint.holder}" if hint is not None and hint.holder else ""
         self.note(shadow, f"share{whose} returned to page_pool {shadow.pool}")
         if hint is not None and hint in shadow.shares:
@@ -308,6 +339,10 @@ class Ledger:
         ref = self._callers(shadow.shares)
         if ref is not None:
             shadow.shares.remove(ref)
+        elif len(shadow.shares) == 1 and (own := self._callers(shadow.plain)) is not None and not self.is_split(shadow):
+            shadow.plain.remove(own)  # the page is whole: the other holder's reference is a plain one from now on
+            shadow.plain.append(shadow.shares[0])
+            shadow.shares = []
         elif shadow.place:
             self.report("PP-03", f"page {shadow.pfn} is put into page_pool {shadow.pool}, but is there already", shadow)
         elif shadow.shares:

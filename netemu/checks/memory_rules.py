@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BATCH_SCALE_MAX = 5
 """PCP_BATCH_SCALE_MAX: doublings of a batch that one hold of zone->lock should move at most."""
+LONG_HOLD = 63 << BATCH_SCALE_MAX
+"""Pages that a hold may always move: those of the usual batch."""
 
 
 class MemoryRules:
@@ -23,7 +25,6 @@ class MemoryRules:
     def __init__(self, checker: Checker, ledger: Ledger, watch: Watch) -> None:
         self.checker = checker
         self.ledger = ledger
-        self.in_cache = 0  # inside a page fragment cache, whose references are its bias
         self.cut: dict[int, tuple[int, Ref]] = {}
         for function, hook in (
             (page_alloc.prep_new_page, self.prep_new_page),
@@ -52,7 +53,7 @@ class MemoryRules:
 
     def page_ref_sub_and_test(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> bool:
         shadow = self.ledger.of(pfn)
-        if self.in_cache and not shadow.free:
+        if self.ledger.notes.in_cache and not shadow.free:
             self.ledger.note(shadow, f"the page fragment cache drops its {n} references")
             shadow.bias -= n
         else:
@@ -62,7 +63,7 @@ class MemoryRules:
 
     def free_pages_prepare(self, body: Body, k: Kernel, cpu: int, pfn: int, order: int) -> bool:
         current = self.current_cache(pfn)
-        if current is not None and not self.in_cache:
+        if current is not None and not self.ledger.notes.in_cache:
             self.ledger.report(
                 "PF-01", f"page {pfn} is freed, but a page fragment cache of CPU {current} still cuts from it",
                 self.ledger.of(pfn),
@@ -88,7 +89,7 @@ class MemoryRules:
         before = k.zone[zone].acquisitions
         body(k, cpu, zone, count, index)
         holds = max(k.zone[zone].acquisitions - before, 1)
-        if count > (batch << BATCH_SCALE_MAX) * holds and k.watch is not None and k.watch.depth > 1:
+        if count > max(batch << BATCH_SCALE_MAX, LONG_HOLD) * holds and k.watch is not None and k.watch.depth > 1:
             self.checker.report("PC-06", f"{count} pages freed in {holds} hold of zone->lock (batch: {batch})")
 
     # -- page fragment caches --------------------------------------------------------------------------------------
@@ -115,13 +116,14 @@ class MemoryRules:
 
     def page_frag_alloc(self, body: Body, k: Kernel, cpu: int, which: int, size: int) -> int:
         c = k.cpu[cpu]
-        if which == NAPI_FRAGS and not (c.serving_softirq or c.bh_disabled) and k.era[0].netdev_frag_cache == 0:
+        in_softirq = c.serving_softirq or c.bh_disabled or k.era[0].netdev_frag_cache != 0
+        if which == NAPI_FRAGS and not in_softirq and self.checker.contexts:
             self.checker.report("SK-09", f"the NAPI page fragment cache of CPU {cpu} is used in process context")
-        self.in_cache += 1
+        self.ledger.notes.in_cache += 1
         try:
             at: int = body(k, cpu, which, size)
         finally:
-            self.in_cache -= 1
+            self.ledger.notes.in_cache -= 1
         if at == NONE:
             return at
         nc = k.page_frag_cache[cpu * NR_FRAG_CACHES + which]
@@ -144,11 +146,11 @@ class MemoryRules:
             self.ledger.report("PF-03", f"page {pfn}: a fragment of {size} bytes reaches past its {whole} bytes", shadow)
 
     def page_frag_alloc_1k(self, body: Body, k: Kernel, cpu: int) -> int:
-        self.ledger.taken = []
+        self.ledger.notes.taken = []
         try:
             at: int = body(k, cpu)
         finally:
-            self.ledger.taken = None
+            self.ledger.notes.taken = None
         if at != NONE:
             shadow = self.ledger.of(at // PAGE_SIZE)
             slices = PAGE_SIZE // page_frag.SLICE
@@ -161,8 +163,8 @@ class MemoryRules:
         return at
 
     def page_frag_cache_drain(self, body: Body, k: Kernel, cpu: int, which: int) -> None:
-        self.in_cache += 1
+        self.ledger.notes.in_cache += 1
         try:
             body(k, cpu, which)
         finally:
-            self.in_cache -= 1
+            self.ledger.notes.in_cache -= 1

@@ -44,8 +44,6 @@ class PoolRules:
         self.ledger = ledger
         self.k = checker.k
         self.pools: dict[int, PoolShadow] = {}
-        self.quiet_shares = 0  # inside page_pool_alloc_frag: it says itself what it hands out
-        self.counted_back = 0  # inside a put that has counted the fragment already
         for function, hook in (
             (page_pool.page_pool_alloc_pages, self.alloc_pages),
             (page_pool.page_pool_alloc_frag, self.alloc_frag),
@@ -138,14 +136,14 @@ class PoolRules:
         p = k.pool[pool]
         if not p.alive or p.users <= 0:
             self.report("PP-12", "a page is allocated from a pool that is destroyed", pool)
-        if not self.quiet_shares:
+        if not self.ledger.notes.quiet:
             self._not_in_hardirq(pool, cpu, "page_pool_alloc_pages")
         me = self._enter(pool, cpu, "page_pool_alloc_pages")
         try:
             pfn: int = body(k, cpu, pool)
         finally:
             self.of(pool).inside.remove(me)
-        if pfn != NONE and not self.quiet_shares:
+        if pfn != NONE and not self.ledger.notes.quiet:
             self.ledger.share_out(pfn, f"handed out by page_pool {pool}")
             self._right_node(k, cpu, pool, pfn)
         return pfn
@@ -170,11 +168,11 @@ class PoolRules:
     def alloc_frag(self, body: Body, k: Kernel, cpu: int, pool: int, size: int) -> int:
         self._not_in_hardirq(pool, cpu, "page_pool_alloc_frag")
         me = self._enter(pool, cpu, "page_pool_alloc_frag")
-        self.quiet_shares += 1
+        self.ledger.notes.quiet += 1
         try:
             pfn: int = body(k, cpu, pool, size)
         finally:
-            self.quiet_shares -= 1
+            self.ledger.notes.quiet -= 1
             self.of(pool).inside.remove(me)
         if pfn != NONE:
             where = f"offset {k.pools[0].frag_offset}"
@@ -192,11 +190,11 @@ class PoolRules:
         self._not_in_hardirq(pool, cpu, "a page is returned")
         if not k.pool[pool].alive:
             self.report("PP-12", "a page is returned to a pool that has been freed", pool)
-        self.counted_back += 1
+        self.ledger.notes.counted += 1
         try:
             body(k, *arguments)
         finally:
-            self.counted_back -= 1
+            self.ledger.notes.counted -= 1
 
     def is_last_frag(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
         shadow = self.ledger.of(pfn)
@@ -208,11 +206,11 @@ class PoolRules:
             self.ledger.report("PP-07", f"page {pfn} is put into page_pool {pool}, which does not own it", shadow)
         if shadow.pool is not None:
             self.ledger.share_back(shadow)
-        self.quiet_shares += 1
+        self.ledger.notes.quiet += 1
         try:
             last: bool = body(k, cpu, pool, pfn)
         finally:
-            self.quiet_shares -= 1
+            self.ledger.notes.quiet -= 1
         if last and shadow.shares and shadow.pool == pool:
             self.ledger.report(
                 "PP-16", f"page {pfn} is taken back by page_pool {pool} while {len(shadow.shares)} others use it", shadow
@@ -225,7 +223,7 @@ class PoolRules:
 
     def put_page(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> int:
         shadow = self.ledger.of(pfn)
-        if not self.counted_back:  # page_pool_put_defragged_page by itself: the driver has counted the fragments
+        if not self.ledger.notes.counted:  # page_pool_put_defragged_page by itself: the driver has counted the fragments
             self._not_in_hardirq(pool, cpu, "a page is returned")
             if shadow.pool == pool and shadow.shares:
                 self.ledger.share_back(shadow)
@@ -243,7 +241,11 @@ class PoolRules:
                     f"a direct return on CPU {cpu} in {me[1]} while CPU {other[0]} in {other[1]} uses the alloc cache",
                     pool,
                 )
-        return int(body(k, cpu, pool, pfn, sync, direct))
+        self.ledger.notes.recycling += 1
+        try:
+            return int(body(k, cpu, pool, pfn, sync, direct))
+        finally:
+            self.ledger.notes.recycling -= 1
 
     def _direct(self, k: Kernel, cpu: int, pool: int) -> None:
         shadow = self.of(pool)
@@ -271,11 +273,11 @@ class PoolRules:
 
     def fragment_page(self, body: Body, k: Kernel, cpu: int, pfn: int, count: int) -> None:
         body(k, cpu, pfn, count)
-        if not self.quiet_shares:
+        if not self.ledger.notes.quiet:
             self.ledger.split(pfn, count)
 
     def defrag_page(self, body: Body, k: Kernel, cpu: int, pfn: int, count: int) -> int:
-        if not self.quiet_shares:
+        if not self.ledger.notes.quiet:
             shadow = self.ledger.of(pfn)
             for _ in range(min(count, len(shadow.shares) - 1 if count > len(shadow.shares) else count)):
                 self.ledger.share_back(shadow)
@@ -285,11 +287,11 @@ class PoolRules:
         return left
 
     def drain_frag(self, body: Body, k: Kernel, *arguments: int) -> Any:
-        self.quiet_shares += 1
+        self.ledger.notes.quiet += 1
         try:
             return body(k, *arguments)
         finally:
-            self.quiet_shares -= 1
+            self.ledger.notes.quiet -= 1
 
     # -- cache and ring --------------------------------------------------------------------------------------------
 
@@ -302,7 +304,7 @@ class PoolRules:
             self.ledger.report("PP-03", f"page {pfn} is twice in {place}", shadow)
         elif p.refcount != 1:
             self.ledger.report("PP-04", f"page {pfn} with {p.refcount} references goes to {place}", shadow)
-        elif p.flags & PG_PFMEMALLOC:
+        elif p.flags & PG_PFMEMALLOC and self.ledger.notes.recycling:
             self.ledger.report("PP-04", f"page {pfn} from the emergency reserve goes to {place}", shadow)
         elif p.pp != pool + 1:
             self.ledger.report("PP-04", f"page {pfn} goes to {place} without the signature of its pool", shadow)
@@ -324,7 +326,9 @@ class PoolRules:
             self.report("PP-12", f"page {pfn} goes to the ring of a pool that has been freed", pool)
         stored: bool = body(k, pool, pfn)
         if stored:
+            self.ledger.notes.recycling += 1
             self._put_away(pool, pfn, f"the ring of page_pool {pool}")
+            self.ledger.notes.recycling -= 1
         return stored
 
     def ring_consume(self, body: Body, k: Kernel, pool: int) -> int:
@@ -377,7 +381,8 @@ class PoolRules:
             self.report(
                 "PP-12", f"page_pool_destroy on CPU {cpu} while CPU {other[0]} in {other[1]} is using the pool", pool
             )
-        if p.users == 1 and p.disconnect and (c.serving_softirq or c.bh_disabled or c.hardirq):
+        atomic = c.serving_softirq or c.bh_disabled or c.hardirq
+        if p.users == 1 and p.disconnect and atomic and k.era[0].pool_direct == 0:  # 59a931c5b732, v6.0
             self.report("CTX-01", "page_pool_destroy takes a mutex: the memory model has to be removed", pool)
         self.note(pool, "page_pool_destroy")
         body(k, cpu, pool)
@@ -411,10 +416,6 @@ class PoolRules:
         known = p.cache_count + ringed + len(outside)
         if known != inflight:
             self.report("PP-02", f"{inflight} pages are in flight, but {known} are in cache, ring or outside", pool)
-        for page in outside[:3] if p.users <= 0 else ():
-            self.ledger.report(
-                "PP-13", f"page_pool {pool} is destroyed and waits for page {page.pfn}", page
-            )
         if p.flags & PP_FLAG_DMA_MAP:
             for page in outside:
                 if not page.mapped:

@@ -89,10 +89,6 @@ class SkbRules:
         self.k = checker.k
         self.data: dict[int, DataShadow] = {}
         self.skbs: dict[int, SkbShadow] = {}
-        self.releasing: list[tuple[DataShadow, int]] = []
-        self.copied_to = NONE
-        self.appended: tuple[int, int, int] | None = None
-        self.stolen_from: int | None = None
         for function in USES:
             watch.wrap(function, self._use(function))  # type: ignore[arg-type]
         for function, hook in (
@@ -177,7 +173,7 @@ class SkbRules:
 
     def shinfo_give(self, body: Body, k: Kernel, row: int) -> None:
         left = [ref for ref in self.data.get(row, DataShadow()).slots if ref is not None]
-        if left and not self.releasing:
+        if left and not self.ledger.notes.releasing:
             self.checker.report("SK-06", f"{len(left)} references of fragments are forgotten: {left[0]}")
         body(k, row)
 
@@ -200,8 +196,8 @@ class SkbRules:
     def fill_page_desc(self, body: Body, k: Kernel, skb: int, n: int, pfn: int, offset: int, size: int) -> None:
         body(k, skb, n, pfn, offset, size)
         data = self.data_of(skb)
-        if self.stolen_from is not None:
-            ref, self.data[self.stolen_from].head = self.data[self.stolen_from].head, None
+        if self.ledger.notes.stolen_from is not None:
+            ref, self.data[self.ledger.notes.stolen_from].head = self.data[self.ledger.notes.stolen_from].head, None
         else:
             ref = self.ledger.claim(pfn, f"sk_buff {skb} (fragment {n})")
         del data.slots[n:]
@@ -237,18 +233,18 @@ class SkbRules:
 
     def shinfo_copy(self, body: Body, k: Kernel, source: int, target: int) -> None:
         body(k, source, target)
-        self.copied_to = target
+        self.ledger.notes.copied_to = target
 
     def share_frags(self, body: Body, k: Kernel, cpu: int, skb: int) -> None:
-        before, self.ledger.taken = self.ledger.taken, []
+        before, self.ledger.notes.taken = self.ledger.notes.taken, []
         try:
             body(k, cpu, skb)
-            refs = self.ledger.taken
+            refs = self.ledger.notes.taken
         finally:
-            self.ledger.taken = before
+            self.ledger.notes.taken = before
         for n, ref in enumerate(refs):
             ref.holder, ref.certain = f"sk_buff {skb} (fragment {n})", True
-        self.data[self.copied_to].slots = list(refs)
+        self.data[self.ledger.notes.copied_to].slots = list(refs)
 
     def expand_head(self, body: Body, k: Kernel, cpu: int, skb: int, nhead: int, ntail: int) -> int:
         old = self.data_of(skb)
@@ -264,21 +260,21 @@ class SkbRules:
     def append_frags(self, body: Body, k: Kernel, source: int, target: int) -> None:
         body(k, source, target)
         a, b = self.data[source], self.data[target]
-        self.appended = (source, target, len(b.slots))
+        self.ledger.notes.appended = (source, target, len(b.slots))
         b.slots += a.slots
         a.slots = []
         if k.shinfo[target].nr_frags > MAX_SKB_FRAGS:
             self.checker.report("SK-04", f"{k.shinfo[target].nr_frags} fragments after a merge")
 
     def share_moved_frags(self, body: Body, k: Kernel, cpu: int, source: int) -> None:
-        assert self.appended is not None
-        row, target, base = self.appended
-        before, self.ledger.taken = self.ledger.taken, []
+        assert self.ledger.notes.appended is not None
+        row, target, base = self.ledger.notes.appended
+        before, self.ledger.notes.taken = self.ledger.notes.taken, []
         try:
             body(k, cpu, source)
-            taken = self.ledger.taken
+            taken = self.ledger.notes.taken
         finally:
-            self.ledger.taken = before
+            self.ledger.notes.taken = before
         moved = self.data[target].slots[base:]
         self.data[row].slots = list(moved)
         fresh: list[Ref | None] = []
@@ -298,11 +294,11 @@ class SkbRules:
     def try_coalesce(self, body: Body, k: Kernel, cpu: int, to: int, source: int) -> int:
         row = k.skb[source].shinfo
         total = k.skb[to].len + k.skb[source].len
-        before, self.stolen_from = self.stolen_from, row
+        before, self.ledger.notes.stolen_from = self.ledger.notes.stolen_from, row
         try:
             merged: int = body(k, cpu, to, source)
         finally:
-            self.stolen_from = before
+            self.ledger.notes.stolen_from = before
         if merged:
             self.note(to, f"sk_buff {source} coalesced into it" + (", head stolen" if k.coalesced[0].stolen else ""))
             self.note(source, f"coalesced into sk_buff {to}")
@@ -337,7 +333,7 @@ class SkbRules:
     def frag_unref(self, body: Body, k: Kernel, cpu: int, skb: int, n: int) -> None:
         inside = k.watch is not None and k.watch.depth > 1  # a slot goes; a script pairs it with its own frag_ref
         slots = self.data_of(skb).slots
-        self.ledger.hint = slots[n] if inside and n < len(slots) else None
+        self.ledger.notes.hint = slots[n] if inside and n < len(slots) else None
         body(k, cpu, skb, n)
 
     def eat_frags(self, body: Body, k: Kernel, cpu: int, skb: int, eat: int) -> None:
@@ -368,11 +364,11 @@ class SkbRules:
 
     def release_data(self, body: Body, k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
         data = self.data_of(skb)
-        self.releasing.append((data, 0))
+        self.ledger.notes.releasing.append((data, 0))
         try:
             body(k, cpu, skb, napi_safe)
         finally:
-            _, dropped = self.releasing.pop()
+            _, dropped = self.ledger.notes.releasing.pop()
         data.structs.discard(skb)
         if not data.structs:
             if dropped < len(data.slots):
@@ -383,19 +379,19 @@ class SkbRules:
 
 
     def unref(self, body: Body, k: Kernel, cpu: int, pfn: int, recycle: int, napi_safe: int) -> None:
-        if self.releasing:
-            data, n = self.releasing[-1]
+        if self.ledger.notes.releasing:
+            data, n = self.ledger.notes.releasing[-1]
             if n < len(data.slots):
-                self.ledger.hint = data.slots[n]
-            self.releasing[-1] = (data, n + 1)
+                self.ledger.notes.hint = data.slots[n]
+            self.ledger.notes.releasing[-1] = (data, n + 1)
         body(k, cpu, pfn, recycle, napi_safe)
-        self.ledger.hint = None
+        self.ledger.notes.hint = None
 
     def free_head(self, body: Body, k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
         data = self.data_of(skb)
-        self.ledger.hint, data.head = data.head, None
+        self.ledger.notes.hint, data.head = data.head, None
         body(k, cpu, skb, napi_safe)
-        self.ledger.hint = None
+        self.ledger.notes.hint = None
 
     def abandon_head(self, body: Body, k: Kernel, skb: int) -> None:
         self.data_of(skb).structs.discard(skb)
@@ -411,7 +407,7 @@ class SkbRules:
 
     def struct_cache(self, body: Body, k: Kernel, cpu: int, *rest: int) -> Any:
         c = k.cpu[cpu]
-        if not (c.serving_softirq or c.bh_disabled) or c.hardirq:
+        if self.checker.contexts and (not (c.serving_softirq or c.bh_disabled) or c.hardirq):
             context = "with interrupts off" if c.hardirq else "in process context"
             self.checker.report("SK-09", f"the NAPI cache of sk_buff structs of CPU {cpu} is used {context}")
         return body(k, cpu, *rest)

@@ -9,6 +9,7 @@ return.  Machines without a watch run as ever: compiled code has no part in this
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,14 +23,41 @@ Point = Callable[["KernelFunction", bool], None]
 """``hook(function, entering)``: between two steps of emulated code; others may run meanwhile."""
 
 
-class Watch:
-    """What surrounds kernel functions of one machine.  ``cpu`` is the CPU whose code runs, as far as it said so."""
+@dataclass
+class Running:
+    """Where one thread of emulated code is: on which CPU, how deep in calls, and what its followers know of it."""
 
-    def __init__(self) -> None:
+    notes: Any
+    cpu: int = 0
+    depth: int = 0
+
+
+class Watch:
+    """What surrounds kernel functions of one machine.
+
+    ``now`` belongs to the thread of emulated code that runs: whoever lets another one run in between puts a
+    :meth:`fresh` one in its place, and puts it back.
+    """
+
+    def __init__(self, notes: Callable[[], Any]) -> None:
         self.around: dict[KernelFunction, Around] = {}
         self.points: list[Point] = []
-        self.cpu = 0
-        self.depth = 0
+        self._notes = notes
+        self.now = self.fresh()
+
+    def fresh(self, cpu: int = 0) -> Running:
+        """The state of a thread that has not started."""
+        return Running(self._notes(), cpu)
+
+    @property
+    def cpu(self) -> int:
+        """The CPU whose code runs, as far as it said so."""
+        return self.now.cpu
+
+    @property
+    def depth(self) -> int:
+        """Kernel functions that are being executed: 1 in one that a handle has called."""
+        return self.now.depth
 
     def wrap(self, function: KernelFunction, hook: Around) -> None:
         """Put ``hook`` around ``function``, outside of what is there already."""
@@ -51,10 +79,11 @@ def watched_form(function: KernelFunction, body: Body, *, with_cpu: bool) -> Bod
         watch = k.watch
         if watch is None:
             return body(k, *arguments)
-        before = watch.cpu
+        now = watch.now
+        before = now.cpu
         if with_cpu:
-            watch.cpu = arguments[0]
-        watch.depth += 1
+            now.cpu = arguments[0]
+        now.depth += 1
         if watch.points:
             for point in watch.points:
                 point(function, True)
@@ -62,8 +91,8 @@ def watched_form(function: KernelFunction, body: Body, *, with_cpu: bool) -> Bod
             hook = watch.around.get(function)
             result = body(k, *arguments) if hook is None else hook(body, k, *arguments)
         finally:
-            watch.depth -= 1
-            watch.cpu = before
+            now.depth -= 1
+            now.cpu = before
         if watch.points:
             for point in watch.points:
                 point(function, False)

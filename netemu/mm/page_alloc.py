@@ -333,12 +333,12 @@ def leave_first_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
 
 
 @kernel_function(traced=False, entry=True, rare=True)
-def get_page(k: Kernel, cpu: int, pfn: int) -> None:
-    """One more plain reference on a page that somebody holds already."""
+def get_page(k: Kernel, cpu: int, pfn: int, n: int) -> None:
+    """``n`` more plain references on a page that somebody holds already."""
     pfn = compound_head(k, pfn)
     if k.pages[pfn].refcount <= 0:
         fault(k, cpu, REFCOUNT_FREE, pfn, k.pages[pfn].refcount)
-    page_ref_add(k, pfn, 1)
+    page_ref_add(k, pfn, n)
 
 
 @kernel_function(traced=False, entry=True)

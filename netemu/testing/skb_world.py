@@ -80,8 +80,8 @@ class SkbWorld(World):
     cpus = 4
     skbs = 1 << 14
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, check: str = "off") -> None:
+        super().__init__(check)
         for cpu in range(self.cpus):
             self.k.softnet[cpu].defer_queue = CPU
         skbuff.connect_skb_calls(self.k)
