@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 from .mm import page_alloc, page_frag
 from .mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
-from .net import page_pool, page_pool_shutdown
+from .net import dma, page_pool, page_pool_shutdown
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -130,6 +130,19 @@ class Page:
     def defrag(self, count: int = 1) -> int:
         """``page_pool_defrag_page``: take fragments off the count; what is left."""
         return self._call(page_pool.page_pool_defrag_page, count)
+
+    def pool_ref(self) -> Page:
+        """``page_pool_ref_page`` (v6.8): one more share of a pool page."""
+        self._call(page_pool.page_pool_ref_page)
+        return self
+
+    def dma_map(self) -> bool:
+        """``dma_map_page`` by the driver itself; False: the DMA layer fails."""
+        return bool(self._call(dma.map_page))
+
+    def dma_unmap(self) -> None:
+        """``dma_unmap_page`` by the driver itself."""
+        self._call(dma.unmap_page)
 
     def return_skb_page(self, *, napi_safe: bool = False, cpu: int | None = None) -> bool:
         """``page_pool_return_skb_page``: what freeing an skb does with a page; False: it carries no signature."""

@@ -6,8 +6,8 @@ machine's state; what they do is done by the same kernel functions that a replay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from . import kernel as _kernel
 from .checks.checker import Checker, raise_reports, stock_reports
@@ -32,6 +32,7 @@ from .mm.layout import (
     NR_PCP_LISTS,
     PAGE_ARRAY_ROWS,
     PAGE_SIZE,
+    PG_PFMEMALLOC,
     PG_TAIL,
 )
 from .mm.zone_setup import free_zone, low_watermark, pcp_batch
@@ -45,6 +46,7 @@ from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
 from .netdevice import NetDevice
 from .packets import PacketOperations
+from .rings import RxRing, TxRing
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -144,6 +146,7 @@ class Machine(PacketOperations):
         self._logged = 0
         self.devices: list[NetDevice] = []
         self.pools: dict[int, PagePool] = {}
+        self._rings = 0
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -328,6 +331,32 @@ class Machine(PacketOperations):
         ran = advance(self.k, self.where(None), ms)
         self.check()
         return ran
+
+    def rx_ring(self, size: int = 256) -> RxRing:
+        """The receive ring of a driver that the script plays."""
+        self._rings += 1
+        return RxRing(self, size, f"receive ring {self._rings}")
+
+    def tx_ring(self, size: int = 256) -> TxRing:
+        """The transmit ring of a driver that the script plays."""
+        self._rings += 1
+        return TxRing(self, size, f"transmit ring {self._rings}")
+
+    @contextmanager
+    def memory_pressure(self) -> Iterator[None]:
+        """Pages that are allocated inside come from the emergency reserve."""
+        m = self.k.machine[0]
+        before, m.new_page_flags = m.new_page_flags, m.new_page_flags | PG_PFMEMALLOC
+        try:
+            yield
+        finally:
+            m.new_page_flags = before
+
+    def set_pagelists(self, *, high: int, batch: int) -> None:
+        """The size of every per-CPU page list, as the sysctls of vm set it."""
+        for row in self.k.pcp:
+            row.high = row.high_min = row.high_max = high
+            row.batch = batch
 
     def netdev(
         self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None

@@ -16,15 +16,20 @@ from .ledger import Ledger, Notes, PageShadow
 from .memory_rules import MemoryRules
 from .pool_rules import PoolRules
 from .reports import Report, rule
+from .ring_rules import RingRules
 from .skb_rules import SkbRules
 from .structure import breaches
 
+SHOWN_IN_FULL = 5
+SHOWN_IN_SHORT = 20
+"""Reports of one failure that are shown with their history, and by a line."""
 COMPLAINTS = {
     "negative_inflight": "PP-01",
     "ring_refcnt_violation": "PP-04",
     "stalled_shutdown": "PP-12",
     "frag_count_negative": "PP-16",
     "alloc_frag_args": "MSG-01",
+    "create_failed": "MSG-01",
 }
 """Messages of the kernel by which it complains itself, and the rule that they are about."""
 
@@ -48,6 +53,7 @@ class Checker:
         self.memory = MemoryRules(self, self.ledger, watch)
         self.pools = PoolRules(self, self.ledger, watch)
         self.skbs = SkbRules(self, self.ledger, watch)
+        self.rings = RingRules(self, self.ledger)
         self._logged = 0
 
     # -- reporting -------------------------------------------------------------------------------------------------
@@ -137,6 +143,7 @@ class Checker:
 
     def leaks(self, driver_pages: Iterable[int]) -> None:
         """Report what somebody still holds and nobody will give back: packets, and pages outside all places."""
+        self.rings.leaks()
         held: set[int] = set()
         for number, shadow in self.skbs.skbs.items():
             row = self.k.skb[number]
@@ -169,7 +176,10 @@ class Checker:
 def raise_reports(reports: Sequence[Report]) -> None:
     """Raise KernelBug with these reports as its text, if there are any."""
     if reports:
-        text = "\n\n".join(str(report) for report in reports)
+        shown = [str(report) for report in reports[:SHOWN_IN_FULL]]
+        shown += [f"{report.id}: {report.what}" for report in reports[SHOWN_IN_FULL:]][:SHOWN_IN_SHORT]
+        left = len(reports) - len(shown)
+        text = "\n\n".join(shown) + (f"\n\nand {left} more" if left > 0 else "")
         raise KernelBug(text, code=reports[0].id, where=reports[0].found.path, reports=tuple(reports))
 
 

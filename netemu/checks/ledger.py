@@ -181,6 +181,12 @@ class Ledger:
         shadow.free = shadow.doubtful = False
         shadow.life += 1
 
+    def split_off(self, pfn: int) -> None:
+        """A block behind the first page of a larger one stands for itself, without references."""
+        shadow = self.of(pfn)
+        self.note(shadow, "split off the block that it was part of")
+        shadow.free, shadow.plain = False, []
+
     def take(self, shadow: PageShadow, count: int) -> None:
         """``count`` plain references more."""
         if shadow.free:
@@ -346,7 +352,10 @@ class Ledger:
         elif shadow.place:
             self.report("PP-03", f"page {shadow.pfn} is put into page_pool {shadow.pool}, but is there already", shadow)
         elif shadow.shares:
-            self.report("PP-07", f"page {shadow.pfn} is put by somebody who does not hold it", shadow)
+            holder = shadow.shares[-1].holder
+            rule = "PP-16" if self.k.pages[shadow.pfn].frag_count else "PP-07"
+            rule = {"transmit": "XD-02", "receive": "DR-01"}.get(holder.partition(" ")[0], rule)
+            self.report(rule, f"page {shadow.pfn} is put by somebody who does not hold it: {holder} does", shadow)
             shadow.shares.pop()
         elif self.k.pages[shadow.pfn].frag_count:
             self.report("PP-16", f"page {shadow.pfn}: more fragments put than were taken", shadow)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 BATCH_SCALE_MAX = 5
 """PCP_BATCH_SCALE_MAX: doublings of a batch that one hold of zone->lock should move at most."""
-LONG_HOLD = 63 << BATCH_SCALE_MAX
-"""Pages that a hold may always move: those of the usual batch."""
+LONG_HOLD = 1500
+"""Pages that a hold may always move, however small the batch."""
 
 
 class MemoryRules:
@@ -77,6 +77,8 @@ class MemoryRules:
         body(k, pfn)
 
     def leave_first_page(self, body: Body, k: Kernel, cpu: int, pfn: int, order: int) -> None:
+        for upper in range(order) if k.era[0].free_pages_tails else ():
+            self.ledger.split_off(pfn + (1 << upper))
         body(k, cpu, pfn, order)
         if k.era[0].free_pages_tails == 0:
             self.ledger.report(

@@ -59,6 +59,8 @@ class PoolRules:
             (page_pool.page_pool_drain_frag, self.drain_frag),
             (page_pool.page_pool_free_frag, self.drain_frag),
             (page_pool.page_pool_update_nid, self.update_nid),
+            (page_pool.page_pool_recycle_in_cache, self.recycle_in_cache),
+            (page_pool.page_pool_ref_page, self.ref_page),
             (page_pool.push_cache, self.push_cache),
             (page_pool.pop_cache, self.pop_cache),
             (ptr_ring.ring_produce, self.ring_produce),
@@ -231,39 +233,30 @@ class PoolRules:
             elif shadow.place:
                 self.ledger.report("PP-03", f"page {pfn} is put into page_pool {pool}, but is there already", shadow)
         self.of(pool).puts += 1
-        if direct:
-            self._direct(k, cpu, pool)
-        me = (cpu, context_of(k.cpu[cpu]))
-        for other in self.of(pool).inside if direct else ():
-            if other != me:
-                self.report(
-                    "PP-09",
-                    f"a direct return on CPU {cpu} in {me[1]} while CPU {other[0]} in {other[1]} uses the alloc cache",
-                    pool,
-                )
         self.ledger.notes.recycling += 1
         try:
             return int(body(k, cpu, pool, pfn, sync, direct))
         finally:
             self.ledger.notes.recycling -= 1
 
-    def _direct(self, k: Kernel, cpu: int, pool: int) -> None:
+    def recycle_in_cache(self, body: Body, k: Kernel, pool: int, pfn: int) -> bool:
         shadow = self.of(pool)
-        c = k.cpu[cpu]
-        trusted = k.era[0].pool_direct == 2
-        in_softirq = c.serving_softirq or (c.bh_disabled and k.era[0].pool_direct != 0)
-        if not (in_softirq or trusted):
-            return  # the kernel looks itself, and takes the ring
+        cpu = k.watch.cpu if k.watch is not None else 0
+        me = (cpu, context_of(k.cpu[cpu]))
+        said = f"a direct return on CPU {cpu} in {me[1]}"
+        for other in shadow.inside:
+            if other != me:
+                self.report("PP-09", f"{said} while CPU {other[0]} in {other[1]} uses the alloc cache", pool)
         if shadow.napi_gone:
-            self.report("PP-08", f"a direct return on CPU {cpu} to a pool whose NAPI is gone", pool)
+            self.report("PP-08", f"{said} to a pool whose NAPI is gone", pool)
         elif k.pool[pool].users <= 0:
-            self.report("PP-08", f"a direct return on CPU {cpu} to a pool that is destroyed: nobody empties its cache", pool)
+            self.report("PP-08", f"{said} to a pool that is destroyed: nobody empties its cache", pool)
         elif shadow.consumer >= 0 and cpu != shadow.consumer:
-            self.report(
-                "PP-08", f"a direct return on CPU {cpu}, but the pool's consumer is the NAPI of CPU {shadow.consumer}", pool
-            )
-        elif trusted and not in_softirq:
-            self.report("PP-08", f"a direct return on CPU {cpu} in process context, taken at face value", pool)
+            self.report("PP-08", f"{said}, but the pool's consumer is the NAPI of CPU {shadow.consumer}", pool)
+        elif me[1] == "process" and shadow.consumer >= 0:
+            self.report("PP-08", f"{said}, where the NAPI of CPU {shadow.consumer} can interrupt it", pool)
+        kept: bool = body(k, pool, pfn)
+        return kept
 
     def release_page(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int) -> None:
         self.ledger.disconnected(pool, pfn)
@@ -285,6 +278,10 @@ class PoolRules:
         if left < 0:
             self.ledger.report("PP-16", f"page {pfn}: the fragment count falls to {left}", self.ledger.of(pfn))
         return left
+
+    def ref_page(self, body: Body, k: Kernel, cpu: int, pfn: int) -> None:
+        body(k, cpu, pfn)
+        self.ledger.share_out(pfn, "one more share taken")
 
     def drain_frag(self, body: Body, k: Kernel, *arguments: int) -> Any:
         self.ledger.notes.quiet += 1

@@ -40,6 +40,18 @@ def dma_unmap_page_attrs(k: Kernel, cpu: int, pfn: int) -> None:
     k.pages[pfn].dma_addr = 0
 
 
+@kernel_function(name="dma_map_page", traced=False, entry=True, rare=True)
+def map_page(k: Kernel, cpu: int, pfn: int) -> int:
+    """:func:`dma_map_page_attrs` for callers outside the kernel: 1, or 0 when the DMA layer fails."""
+    return 1 if dma_map_page_attrs(k, cpu, pfn) else 0
+
+
+@kernel_function(name="dma_unmap_page", traced=False, entry=True, rare=True)
+def unmap_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """:func:`dma_unmap_page_attrs` for callers outside the kernel."""
+    dma_unmap_page_attrs(k, cpu, pfn)
+
+
 @kernel_function(inline=True)
 def dma_sync_single_range_for_device(k: Kernel, cpu: int, size: int) -> None:
     """Hand ``size`` bytes to the device."""

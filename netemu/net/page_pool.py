@@ -507,6 +507,12 @@ def page_pool_fragment_page(k: Kernel, cpu: int, pfn: int, count: int) -> None:
     k.pages[pfn].frag_count = count
 
 
+@kernel_function(traced=False, entry=True, rare=True)
+def page_pool_ref_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """One more share of a pool page (v6.8): it comes back to the pool as a fragment does."""
+    k.pages[pfn].frag_count += 1
+
+
 @kernel_function(traced=False, entry=True)
 def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
     """Take ``count`` fragments off a page; what is left.  The last ones leave the stored count as it is."""
