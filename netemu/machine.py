@@ -219,6 +219,21 @@ class Machine(PacketOperations):
         """
         raise_reports(self._at_rest(leaks=True))
 
+    def wind_up(self) -> None:
+        """Bring the machine to its end: devices stop, pools are destroyed, what the kernel keeps for later is freed."""
+        for device in self.devices:
+            if device.up:
+                device.stop()
+        for cpu in range(self.cpus):
+            self.net_tx_action(cpu=cpu)
+            self.defer_free_flush(cpu=cpu)
+            self.page_frag_cache_drain(cpu=cpu)
+        with self.process():
+            for pool in self.pools.values():
+                if pool.alive and pool.users > 0:
+                    pool.destroy()
+        self.advance(ms=1_000)
+
     def _at_rest(self, *, leaks: bool) -> list[Report]:
         held = [pfn for device in self.devices if device.up for pfn in device.pages_held()]
         if self.checker is None:

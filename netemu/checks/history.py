@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
+from types import FrameType
+from typing import Any
 
 from ..engine.faults import call_path
 from ..engine.layout import Kernel
@@ -65,21 +68,30 @@ class Recorder:
         return known
 
 
-def context_of(c: object) -> str:
+def context_of(c: Any) -> str:
     """In words: what runs on a CPU."""
-    if c.hardirq:  # type: ignore[attr-defined]
+    if c.hardirq:
         return "hardirq"
-    if c.serving_softirq:  # type: ignore[attr-defined]
+    if c.serving_softirq:
         return "softirq"
-    return "bottom halves off" if c.bh_disabled else "process"  # type: ignore[attr-defined]
+    return "bottom halves off" if c.bh_disabled else "process"
+
+
+@cache
+def _shown(filename: str) -> str | None:
+    """How a file is named in reports; None for those of netemu and of libraries."""
+    if filename.startswith((_PACKAGE, _LIBRARY, "<")) or "site-packages" in filename:
+        return None
+    here = os.getcwd() + os.sep
+    return filename.removeprefix(here)
 
 
 def calling_line() -> str:
     """``file:line`` of the innermost caller outside netemu and the libraries; empty when there is none."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_PACKAGE, _LIBRARY, "<")) and "site-packages" not in name:
-            return f"{os.path.relpath(name) if name.startswith(os.getcwd()) else name}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        name = _shown(frame.f_code.co_filename)
+        if name is not None:
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
     return ""

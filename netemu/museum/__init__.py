@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .catalogue import EXHIBITS, Exhibit, Showing, exhibit, show
+from .. import kernel as _kernel  # noqa: F401  first: one order of declarations
+from .catalogue import EXHIBITS, Exhibit, Showing, chosen, exhibit, show
 
-__all__ = ["EXHIBITS", "Exhibit", "Showing", "exhibit", "show"]
+__all__ = ["EXHIBITS", "Exhibit", "Showing", "chosen", "exhibit", "show"]
