@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import era, events, faults, log, path, spinlock
+from .engine import era, events, faults, inject, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
@@ -35,6 +35,7 @@ __all__ = [
     "era",
     "events",
     "faults",
+    "inject",
     "log",
     "mlx5",
     "napi",

@@ -15,6 +15,7 @@ from .checks.history import Recorder
 from .checks.reports import Report
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault
+from .engine.inject import MAX_SITES
 from .engine.kernel import MAX_FUNCTIONS
 from .engine.layout import MAX_DEVICES, Kernel
 from .engine.log import LOG_ROWS, messages_since
@@ -22,6 +23,7 @@ from .engine.path import MAX_NODES
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
 from .handles import Page, PagePool
+from .injection import Injection, arm
 from .interleaving import Interruption, interleave, interrupted
 from .mm.layout import (
     MAX_ORDER,
@@ -119,6 +121,8 @@ class Machine(PacketOperations):
                 "child": MAX_NODES * MAX_FUNCTIONS,
                 "path_cost": cpus * MAX_NODES,
                 "cost": MAX_FUNCTIONS,
+                "inject": MAX_SITES,
+                "first_request": MAX_SITES * MAX_NODES,
                 "log": LOG_ROWS,
                 "pool": MAX_POOLS,
                 "pool_cache": MAX_POOLS * PP_ALLOC_CACHE_SIZE,
@@ -219,6 +223,23 @@ class Machine(PacketOperations):
         """
         raise_reports(self._at_rest(leaks=True))
 
+    def inject(
+        self,
+        site: str,
+        *,
+        nth: int | None = None,
+        every: int | None = None,
+        fraction: float | None = None,
+        off: bool = False,
+    ) -> Injection:
+        """Make requests at ``site`` fail from now on: the ``nth``, ``every``-th, or a seeded ``fraction`` of them.
+
+        Sites: ``page`` (page allocations, a bulk one counts once), ``skb`` (structs), ``data`` (kmalloc heads), ``dma``
+        (mappings), ``ring`` (returns to the ring of a page_pool), ``tx`` (posts to a transmit ring).  The answer counts
+        requests and failures.
+        """
+        return arm(self.k, site, nth=nth, every=every, fraction=fraction, seed=self.seed, off=off)
+
     def wind_up(self) -> None:
         """Bring the machine to its end: devices stop, pools are destroyed, what the kernel keeps for later is freed."""
         for device in self.devices:
@@ -228,7 +249,7 @@ class Machine(PacketOperations):
             self.net_tx_action(cpu=cpu)
             self.defer_free_flush(cpu=cpu)
             self.page_frag_cache_drain(cpu=cpu)
-        with self.process():
+        with self.process():  # whoever takes a device down may sleep
             for pool in self.pools.values():
                 if pool.alive and pool.users > 0:
                     pool.destroy()

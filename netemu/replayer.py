@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ import numpy as np
 from .arrivals import Rate
 from .checks.conservation import take_stock
 from .engine import jit
-from .engine.faults import raise_fault
-from .errors import EmulatorError, UsageError
+from .errors import EmulatorError, KernelBug, UsageError
+from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine
-from .mm.layout import NR_FRAG_CACHES, PAGE_SIZE
-from .mm.page_frag import page_frag_cache_drain
+from .mm.layout import PAGE_SIZE
 from .net import run as engine_run
+from .net import skbuff
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
 from .net.plugin_loader import load_driver
 from .net.rss import INDIRECTION
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, PAUSED
 from .netdevice import NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
@@ -69,6 +69,9 @@ class Replay:
         self._last = 0
         self._shift = 0
         self._passes = 1
+        self._accepted = 0
+        self.down_after: int | None = None
+        """Packets after which the device goes down, whatever is under way."""
         self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
         k = machine.k
         if k.arrays["feed"].dtype != PACKET:
@@ -98,8 +101,11 @@ class Replay:
                 now = time.perf_counter()
                 self.emulate_seconds += now - start
                 if reason == FAULTED:
-                    raise_fault(k)
+                    self.machine.check()
                 elif reason == NEED_INPUT:
+                    if self._accepted == self.down_after:
+                        self._finish_polls()
+                        break
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
@@ -117,6 +123,15 @@ class Replay:
             if self._writer is not None:
                 self._writer.close()
         return finished
+
+    def _finish_polls(self) -> None:
+        """``napi_disable``: whoever is polling comes to the end of it; nothing else is brought to its end."""
+        k = self.machine.k
+        self._cut_off()
+        while any(k.softirq[cpu].running for cpu in range(self.machine.cpus)):
+            if engine_run.run_machine(k, 0, 1) != PAUSED:
+                break
+        self.machine.check()
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
@@ -158,6 +173,9 @@ class Replay:
                 f"the trace's time stamps span more than {LONGEST_TRACE_NS // 10**9 // 86400} days; "
                 "use --rate max or a fixed rate"
             )
+        if self.down_after is not None:
+            count = min(count, self.down_after - self._accepted)
+        self._accepted += count
         w.next = 0
         w.count = count
 
@@ -188,6 +206,8 @@ def replay(
     hold_us: float = 0.0,
     memory_mb: int = DEFAULT_MEMORY_MB,
     options: Mapping[str, str] | None = None,
+    inject: Sequence[str] = (),
+    check: str = "off",
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ReplayResult:
@@ -197,7 +217,9 @@ def replay(
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
     succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
-    ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
+    ``memory_mb``: size of the machine's memory.  ``inject``: requests that fail on purpose, such as ``"page=100"``,
+    ``"skb=every:50"`` or ``"dma=1%"`` (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down
+    after so many packets.  ``check``: as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -210,11 +232,12 @@ def replay(
     if not 0 <= hold_us <= 1e9:
         raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
     arrivals = Rate.parse(str(rate))
+    plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
-        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb)
+        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb, check=check, collect=True)
         _parse_recycle(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
@@ -227,15 +250,29 @@ def replay(
         _start_books(machine)
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
+        armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
+        job.down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
         finished = job.run(repeat, progress)
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    counted = [(injection, injection.requests, injection.failed) for injection in armed]
+    for injection in armed:
+        machine.inject(injection.site, off=True)
     nic.stop()
     for cpu in range(cpus):
-        _drop_fragment_caches(machine, cpu)
+        _consume_held(machine, cpu)
+        machine.page_frag_cache_drain(cpu=cpu)
+    if job.down_after is not None:
+        machine.wind_up()
     final = take_stock(k)
     data["leaks"] = [*final.leaks, *final.errors]
+    if check != "off":
+        with suppress(KernelBug):  # its reports are kept, and say the same
+            machine.assert_clean()
+        data["leaks"] += [str(report) for report in machine.reports]
+    if plans:
+        data["injected"] = {i.site: {"requests": n, "failed": f} for i, n, f in counted}
     data |= {
         "era": era,
         "switches": dict(switches or {}),
@@ -297,9 +334,14 @@ def _start_books(machine: Machine) -> None:
             zones[name] = 0
 
 
-def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
-    for which in range(NR_FRAG_CACHES):
-        page_frag_cache_drain(machine.k, cpu, which)
+def _consume_held(machine: Machine, cpu: int) -> None:
+    """The local consumer of a CPU takes what it still holds (nothing, unless the device went down in mid-traffic)."""
+    k = machine.k
+    s = k.softirq[cpu]
+    mask = k.run[0].held_mask
+    while s.held_head != s.held_tail:
+        skbuff.consume_skb(k, cpu, k.held[cpu * (mask + 1) + (s.held_head & mask)])
+        s.held_head += 1
     machine.check()
 
 

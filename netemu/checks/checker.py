@@ -62,7 +62,7 @@ class Checker:
         self, id: str, what: str, subject: str = "", state: Sequence[str] = (), history: Sequence[Event] = ()
     ) -> None:
         """A rule is broken, here and now."""
-        self.reports.append(Report(rule(id), what, subject, self.recorder.now(f"found: {what}"), state, history))
+        self.reports.append(Report(rule(id), what, subject, self.recorder.now("found"), state, history))
 
     def deliver(self) -> None:
         """After an operation: compare counts, take what the kernel itself has noted, raise what was found."""

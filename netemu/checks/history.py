@@ -31,11 +31,15 @@ class Event:
     packet: int
     site: str
 
+    @property
+    def where(self) -> str:
+        """CPU, context, virtual time and packet."""
+        packet = f", packet {self.packet}" if self.packet >= 0 else ""
+        return f"CPU {self.cpu}, {self.context}, {self.clock / 1000:.0f} ns{packet}"
+
     def lines(self) -> list[str]:
         """The step in words, the way there below."""
-        packet = f", packet {self.packet}" if self.packet >= 0 else ""
-        where = f"CPU {self.cpu}, {self.context}, {self.clock / 1000:.0f} ns{packet}"
-        found = [f"{self.what}  ({where})"]
+        found = [f"{self.what}  ({self.where})"]
         way = " -> ".join(self.path)
         if way or self.site:
             found.append("    " + (f"{way}  " if way else "") + (f"at {self.site}" if self.site else ""))
@@ -57,7 +61,10 @@ class Recorder:
         watch = self.k.watch
         cpu = 0 if watch is None else watch.cpu
         c = self.k.cpu[cpu]
-        return Event(self._count, what, cpu, context_of(c), c.clock, self.path(cpu), self.packet, calling_line())
+        path = self.path(cpu)
+        if not path and watch is not None and watch.depth:
+            path = (watch.now.entry,)
+        return Event(self._count, what, cpu, context_of(c), c.clock, path, self.packet, calling_line())
 
     def path(self, cpu: int) -> tuple[str, ...]:
         """The call path that ``cpu`` is in, root first."""

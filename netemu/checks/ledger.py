@@ -38,9 +38,9 @@ class Ref:
     certain: bool = False
 
     def __str__(self) -> str:
-        way = " -> ".join(self.taken.path) or "outside kernel functions"
+        way = f" by {' -> '.join(self.taken.path)}" if self.taken.path else ""
         site = f" at {self.taken.site}" if self.taken.site else ""
-        return f"{self.kind} of {self.holder or 'the caller'}, taken on CPU {self.taken.cpu} in {way}{site}"
+        return f"{self.kind}, held by {self.holder or 'the caller'}, taken{way}{site} (CPU {self.taken.cpu})"
 
 
 @dataclass(slots=True, eq=False)

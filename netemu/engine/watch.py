@@ -30,6 +30,7 @@ class Running:
     notes: Any
     cpu: int = 0
     depth: int = 0
+    entry: str = ""  # the kernel function that was called from outside
 
 
 class Watch:
@@ -83,6 +84,8 @@ def watched_form(function: KernelFunction, body: Body, *, with_cpu: bool) -> Bod
         before = now.cpu
         if with_cpu:
             now.cpu = arguments[0]
+        if now.depth == 0:
+            now.entry = function.name
         now.depth += 1
         if watch.points:
             for point in watch.points:

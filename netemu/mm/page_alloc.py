@@ -7,6 +7,7 @@ Source: mm/page_alloc.c, v4.19 to v6.12.
 from __future__ import annotations
 
 from ..engine.faults import fault, fault_code
+from ..engine.inject import injected, site
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import charge
@@ -44,6 +45,7 @@ FREE_SIGNED = fault_code("MM-10", "page_pool leak: page {a} is freed with the si
 REFCOUNT = fault_code("MM-01", "page {a}: reference dropped, but it had {b}")
 REFCOUNT_FREE = fault_code("MM-01", "page {a}: reference taken, but nobody holds it ({b} references)")
 
+PAGE_SITE = site("page")
 BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into the caller's array
 
 
@@ -122,7 +124,7 @@ def get_page_from_freelist(k: Kernel, cpu: int, nid: int, order: int) -> int:
 @kernel_function
 def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     """A block of ``1 << order`` pages, nearest to node ``nid``; ``comp``: as a compound page.  NONE: no memory."""
-    if order > MAX_ORDER:
+    if order > MAX_ORDER or injected(k, PAGE_SITE):
         return NONE
     if k.machine[0].scripted:
         pfn = source_alloc(k, cpu, nid, order)
@@ -156,6 +158,8 @@ def rmqueue_pcplist_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
 @kernel_function(name="__alloc_pages_bulk")
 def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
     """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory."""
+    if injected(k, PAGE_SITE):
+        return 0
     if k.machine[0].scripted:
         got = source_alloc_bulk(k, cpu, nid, count)
     else:

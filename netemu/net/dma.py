@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ..engine.inject import injected, site
 from ..engine.kernel import kernel_function
 from ..engine.layout import Kernel, table
 from ..mm.layout import PAGE_SHIFT
+
+DMA_SITE = site("dma")
 
 table(
     "dma",
@@ -24,6 +27,8 @@ table(
 def dma_map_page_attrs(k: Kernel, cpu: int, pfn: int) -> bool:
     """Map a whole page or block; False when the DMA layer fails."""
     d = k.dma[0]
+    if injected(k, DMA_SITE):
+        return False
     if d.fail_after != 0:
         if d.fail_after == 1:
             return False

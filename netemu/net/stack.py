@@ -6,11 +6,14 @@ Source: net/core/dev.c, net/ipv4/ip_input.c, ip_forward.c, ip_output.c.
 
 from __future__ import annotations
 
+from ..engine.inject import injected, site
 from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from .contents import record_output
 from .device_layout import ACTION_DROP, ACTION_FORWARD, NR_OPS, OP_XMIT, WIRE_OVERHEAD
 from .skbuff import consume_skb, kfree_skb
+
+TX_SITE = site("tx")  # the driver's ring has no room
 
 
 @inlined
@@ -44,7 +47,7 @@ def dev_queue_xmit(k: Kernel, cpu: int, dev: int, skb: int) -> None:
     queue = d.txq0
     if d.queues > 1:
         queue += cpu % d.queues
-    if indirect(k, k.ops[dev * NR_OPS + OP_XMIT], cpu, queue, skb) != 0:
+    if injected(k, TX_SITE) or indirect(k, k.ops[dev * NR_OPS + OP_XMIT], cpu, queue, skb) != 0:
         k.run[0].dropped_by_qdisc += 1
         kfree_skb(k, cpu, skb)
     else:
