@@ -38,7 +38,9 @@ class _Stack(threading.local):
 
 
 class Contexts:
-    """The contexts of a machine: mixed into :class:`netemu.Machine`.  Interleaved tasks each have a stack of their own."""
+    """The contexts of a machine: mixed into :class:`netemu.Machine`.  Interleaved tasks each have a stack of their
+    own.
+    """
 
     k: Kernel
     cpus: int

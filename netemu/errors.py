@@ -20,9 +20,7 @@ class KernelBug(NetemuError):
     checked machine has to say about it, each with the rule, the object and its history.
     """
 
-    def __init__(
-        self, message: str, *, code: str, where: tuple[str, ...] = (), reports: tuple[Any, ...] = ()
-    ) -> None:
+    def __init__(self, message: str, *, code: str, where: tuple[str, ...] = (), reports: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
         self.code = code
         self.where = where

@@ -12,7 +12,6 @@ from .engine.faults import call_path
 from .engine.inject import SITES
 from .engine.path import MAX_NODES
 from .errors import KernelBug
-from .machine import Machine
 from .replayer import replay
 
 SUSTAINED = 7
@@ -41,7 +40,8 @@ class Trial:
 def places(trace: str | os.PathLike[str], *, driver: str, era: str, **options: object) -> list[Place]:
     """Every site and call path that makes requests while the trace is replayed."""
     result = replay(trace, driver=driver, era=era, inject=[f"{site}=count" for site in SITES], **options)  # type: ignore[arg-type]
-    machine: Machine = result.machine
+    machine = result.machine
+    assert machine is not None
     first = machine.k.arrays["first_request"].reshape(-1, MAX_NODES)
     found = []
     for number, site in enumerate(SITES):

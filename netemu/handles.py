@@ -191,7 +191,7 @@ class PagePool:
         return self._made(pfn)
 
     def alloc_frag(self, size: int, *, cpu: int | None = None) -> Page:
-        """``page_pool_alloc_frag``: a piece of ``size`` bytes at ``.offset``.  Raises MemoryError when there is none."""
+        """``page_pool_alloc_frag``: a piece of ``size`` bytes at ``.offset``.  Raises MemoryError for none."""
         where = self.machine.where(cpu, self.cpu)
         with self.machine.usually_in_softirq(where):
             pfn = page_pool.page_pool_alloc_frag(self.machine.k, where, self.number, size)
@@ -271,7 +271,9 @@ class PagePool:
         self.machine.k.pool[self.number].napi_cpu = 0
 
     def napi_deleted(self) -> None:
-        """``netif_napi_del`` of the NAPI that consumes the pool: a direct return is a use of freed memory from now on."""
+        """``netif_napi_del`` of the NAPI that consumes the pool: a direct return is a use of freed memory from now
+        on.
+        """
         if self.machine.checker is not None:
             self.machine.checker.pools.of(self.number).napi_gone = True
 

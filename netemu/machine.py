@@ -48,10 +48,10 @@ from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
 from .netdevice import NetDevice
 from .packets import PacketOperations
-from .rings import RxRing, TxRing
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
+from .rings import RxRing, TxRing
 
 DEFAULT_ERA = "v6.1"
 DEFAULT_MEMORY_MB = 1024
@@ -269,9 +269,7 @@ class Machine(PacketOperations):
         self.checker.deliver()
         return self.checker.reports[before:]
 
-    def interleave(
-        self, *tasks: tuple[int, Callable[[], object]], schedule: Sequence[int] = ()
-    ) -> list[object]:
+    def interleave(self, *tasks: tuple[int, Callable[[], object]], schedule: Sequence[int] = ()) -> list[object]:
         """Run ``(cpu, function)`` tasks side by side, by a schedule: :func:`netemu.interleaving.interleave`."""
         return interleave(self, tasks, schedule)
 

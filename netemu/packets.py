@@ -139,7 +139,9 @@ class SkBuff:
     # -- the data window and fragments -----------------------------------------------------------------------------
 
     def mark_for_recycle(self, on: bool = True) -> SkBuff:
-        """``skb_mark_for_recycle``: freeing returns pages to their pools (eras from v5.14).  ``on=False`` takes it off."""
+        """``skb_mark_for_recycle``: freeing returns pages to their pools (eras from v5.14).  ``on=False`` takes it
+        off.
+        """
         if on:
             skbuff.skb_mark_for_recycle(self.machine.k, 0, self.number)
         else:
@@ -258,7 +260,7 @@ class SkBuff:
     # -- merging ---------------------------------------------------------------------------------------------------
 
     def try_coalesce(self, source: SkBuff, *, cpu: int | None = None) -> Coalesced:
-        """``skb_try_coalesce``: append ``source``; free it afterwards with :meth:`PacketOperations.kfree_skb_partial`."""
+        """``skb_try_coalesce``: append ``source``, which is freed with ``machine.kfree_skb_partial`` afterwards."""
         merged = self.call(skbuff.skb_try_coalesce, source.number, cpu=cpu)
         report = self.machine.k.coalesced[0]
         return Coalesced(bool(merged), bool(report.stolen), report.delta)
@@ -326,9 +328,7 @@ class PacketOperations(Contexts):
 
     # -- making ----------------------------------------------------------------------------------------------------
 
-    def build_skb(
-        self, page: Page, *, frag_size: int = PAGE_SIZE, offset: int = 0, cpu: int | None = None
-    ) -> SkBuff:
+    def build_skb(self, page: Page, *, frag_size: int = PAGE_SIZE, offset: int = 0, cpu: int | None = None) -> SkBuff:
         """``build_skb``: takes over one reference of ``page``; ``frag_size`` includes the shared info (320 bytes)."""
         return self.skb(skbuff.build_skb(self.k, self.where(cpu), page.pfn, offset, frag_size))
 

@@ -219,7 +219,8 @@ def replay(
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
     ``memory_mb``: size of the machine's memory.  ``inject``: requests that fail on purpose, such as ``"page=100"``,
     ``"skb=every:50"`` or ``"dma=1%"`` (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down
-    after so many packets.  ``check``: as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture file for what was transmitted.
+    after so many packets.  ``check``: as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture
+    file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -237,7 +238,16 @@ def replay(
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
-        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb, check=check, collect=True)
+        machine = Machine(
+            era=era,
+            switches=switches,
+            cpus=cpus,
+            platform=platform,
+            seed=seed,
+            memory_mb=memory_mb,
+            check=check,
+            collect=True,
+        )
         _parse_recycle(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(

@@ -72,7 +72,7 @@ class RxRing:
 
 
 class TxRing:
-    """Transmit descriptors between ``head`` (oldest posted) and ``tail`` (next to post): packets, or pages as frames."""
+    """Transmit descriptors from ``head`` (oldest posted) to ``tail`` (next to post): packets, or pages as frames."""
 
     def __init__(self, machine: Machine, size: int, name: str) -> None:
         self.machine = machine

@@ -145,9 +145,9 @@ class Checker:
         """Report what somebody still holds and nobody will give back: packets, and pages outside all places."""
         self.rings.leaks()
         held: set[int] = set()
-        for number, shadow in self.skbs.skbs.items():
+        for number, packet in self.skbs.skbs.items():
             row = self.k.skb[number]
-            if row.state == SKB_LIVE and shadow.life and row.users > 0:
+            if row.state == SKB_LIVE and packet.life and row.users > 0:
                 self.skbs.report("SK-BOOKS", f"sk_buff {number} is never freed", number)
         for data in self.skbs.data.values():
             held |= {id(ref) for ref in [data.head, *data.slots] if ref is not None and data.structs}
@@ -194,5 +194,7 @@ def stock_reports(k: Kernel, recorder: Recorder, driver_pages: Iterable[int], *,
         found += [Report(rule("MM-09"), line, "", recorder.now("found at rest")) for line in books.leaks]
         live = int(k.slab[0].live)
         if live:
-            found.append(Report(rule("SK-BOOKS"), f"{live} sk_buffs are never freed", "", recorder.now("found at rest")))
+            found.append(
+                Report(rule("SK-BOOKS"), f"{live} sk_buffs are never freed", "", recorder.now("found at rest"))
+            )
     return found

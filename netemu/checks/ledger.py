@@ -157,7 +157,9 @@ class Ledger:
     def state(self, shadow: PageShadow) -> list[str]:
         """What there is to say of a page now."""
         p = self.k.pages[shadow.pfn]
-        lines = [f"refcount {p.refcount}, order {p.order}" + (f", pp_frag_count {p.frag_count}" if p.frag_count else "")]
+        lines = [
+            f"refcount {p.refcount}, order {p.order}" + (f", pp_frag_count {p.frag_count}" if p.frag_count else "")
+        ]
         if shadow.pool is not None:
             lines.append(f"a page of page_pool {shadow.pool}" + (", DMA mapped" if p.dma_addr else ""))
         return lines + (["free"] if shadow.free else []) + shadow.holders()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
-from ..mm import page_alloc, page_frag, pcp
+from ..mm import page_alloc, page_frag, page_source, pcp
 from ..mm.layout import NAPI_FRAGS, NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE
 from .ledger import Ledger, Ref
 
@@ -26,20 +26,21 @@ class MemoryRules:
         self.checker = checker
         self.ledger = ledger
         self.cut: dict[int, tuple[int, Ref]] = {}
-        for function, hook in (
+        hooks: list[tuple[Any, Any]] = [
             (page_alloc.prep_new_page, self.prep_new_page),
             (page_alloc.page_ref_add, self.page_ref_add),
             (page_alloc.page_ref_sub_and_test, self.page_ref_sub_and_test),
             (page_alloc.free_pages_prepare, self.free_pages_prepare),
-            (page_alloc.source_free, self.source_free),
+            (page_source.source_free, self.source_free),
             (page_alloc.leave_first_page, self.leave_first_page),
             (page_frag.take_bias, self.take_bias),
             (page_frag.page_frag_alloc, self.page_frag_alloc),
             (page_frag.page_frag_alloc_1k, self.page_frag_alloc_1k),
             (page_frag.page_frag_cache_drain, self.page_frag_cache_drain),
             (pcp.free_pcppages_bulk, self.free_pcppages_bulk),
-        ):
-            watch.wrap(function, hook)  # type: ignore[arg-type]
+        ]
+        for function, hook in hooks:
+            watch.wrap(function, hook)
 
     # -- pages -----------------------------------------------------------------------------------------------------
 
@@ -145,7 +146,9 @@ class MemoryRules:
         ref = Ref("fragment", event)
         shadow.plain.append(ref)
         if not 0 <= at - pfn * PAGE_SIZE <= whole - size:
-            self.ledger.report("PF-03", f"page {pfn}: a fragment of {size} bytes reaches past its {whole} bytes", shadow)
+            self.ledger.report(
+                "PF-03", f"page {pfn}: a fragment of {size} bytes reaches past its {whole} bytes", shadow
+            )
 
     def page_frag_alloc_1k(self, body: Body, k: Kernel, cpu: int) -> int:
         self.ledger.notes.taken = []

@@ -44,7 +44,7 @@ class PoolRules:
         self.ledger = ledger
         self.k = checker.k
         self.pools: dict[int, PoolShadow] = {}
-        for function, hook in (
+        hooks: list[tuple[Any, Any]] = [
             (page_pool.page_pool_alloc_pages, self.alloc_pages),
             (page_pool.page_pool_alloc_frag, self.alloc_frag),
             (page_pool.page_pool_refill_alloc_cache, self.refill),
@@ -69,8 +69,9 @@ class PoolRules:
             (page_pool_shutdown.page_pool_free, self.free),
             (dma.dma_map_page_attrs, self.dma_map),
             (dma.dma_unmap_page_attrs, self.dma_unmap),
-        ):
-            watch.wrap(function, hook)  # type: ignore[arg-type]
+        ]
+        for function, hook in hooks:
+            watch.wrap(function, hook)
 
     def of(self, pool: int) -> PoolShadow:
         """The shadow of a pool."""
@@ -124,9 +125,7 @@ class PoolRules:
         if cpu != consumer:
             self.report("PP-09", f"{what} on CPU {cpu}, but the pool's consumer is the NAPI of CPU {consumer}", pool)
         elif context == "process" and self.k.era[0].pool_alloc == 2:
-            self.report(
-                "PP-09", f"{what} in process context, where the NAPI of CPU {consumer} can interrupt it", pool
-            )
+            self.report("PP-09", f"{what} in process context, where the NAPI of CPU {consumer} can interrupt it", pool)
 
     def _not_in_hardirq(self, pool: int, cpu: int, what: str) -> None:
         if self.k.cpu[cpu].hardirq:
@@ -164,7 +163,9 @@ class PoolRules:
         pfn: int = body(k, cpu, pool)
         wanted = page_pool.preferred_nid(k, cpu, pool)
         if pfn != NONE and k.pages[pfn].nid != wanted:
-            self.ledger.report("PP-17", f"refill hands out page {pfn} of another node than {wanted}", self.ledger.of(pfn))
+            self.ledger.report(
+                "PP-17", f"refill hands out page {pfn} of another node than {wanted}", self.ledger.of(pfn)
+            )
         return pfn
 
     def alloc_frag(self, body: Body, k: Kernel, cpu: int, pool: int, size: int) -> int:
@@ -201,9 +202,7 @@ class PoolRules:
     def is_last_frag(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
         shadow = self.ledger.of(pfn)
         if shadow.pool is not None and shadow.pool != pool:
-            self.ledger.report(
-                "PP-07", f"page {pfn} of page_pool {shadow.pool} is put into page_pool {pool}", shadow
-            )
+            self.ledger.report("PP-07", f"page {pfn} of page_pool {shadow.pool} is put into page_pool {pool}", shadow)
         elif shadow.pool is None and not self._left(shadow):
             self.ledger.report("PP-07", f"page {pfn} is put into page_pool {pool}, which does not own it", shadow)
         if shadow.pool is not None:
@@ -215,7 +214,9 @@ class PoolRules:
             self.ledger.notes.quiet -= 1
         if last and shadow.shares and shadow.pool == pool:
             self.ledger.report(
-                "PP-16", f"page {pfn} is taken back by page_pool {pool} while {len(shadow.shares)} others use it", shadow
+                "PP-16",
+                f"page {pfn} is taken back by page_pool {pool} while {len(shadow.shares)} others use it",
+                shadow,
             )
         return last
 
@@ -225,7 +226,9 @@ class PoolRules:
 
     def put_page(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> int:
         shadow = self.ledger.of(pfn)
-        if not self.ledger.notes.counted:  # page_pool_put_defragged_page by itself: the driver has counted the fragments
+        if (
+            not self.ledger.notes.counted
+        ):  # page_pool_put_defragged_page by itself: the driver has counted the fragments
             self._not_in_hardirq(pool, cpu, "a page is returned")
             if shadow.pool == pool and shadow.shares:
                 self.ledger.share_back(shadow)

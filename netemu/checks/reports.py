@@ -11,7 +11,9 @@ from .rules import RULES, Rule
 
 @dataclass
 class Report:
-    """One breach of a rule.  ``subject``: the object, ``state``: what is known of it, ``history``: its life, in order."""
+    """One breach of a rule.  ``subject``: the object, ``state``: what is known of it, ``history``: its life, in
+    order.
+    """
 
     rule: Rule
     what: str

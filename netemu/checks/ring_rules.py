@@ -25,8 +25,12 @@ class RingRules:
         if not refs:
             others = {ref.holder for ref in [*shadow.shares, *shadow.plain]}
             receiving = holder.startswith("receive")
-            in_place = f" is in {shadow.place}" if shadow.place else f" belongs to {', '.join(sorted(others)) or 'nobody'}"
-            self.ledger.report("DR-01" if receiving else "XD-04", f"{holder}: page {pfn} is posted, but{in_place}", shadow)
+            in_place = (
+                f" is in {shadow.place}" if shadow.place else f" belongs to {', '.join(sorted(others)) or 'nobody'}"
+            )
+            self.ledger.report(
+                "DR-01" if receiving else "XD-04", f"{holder}: page {pfn} is posted, but{in_place}", shadow
+            )
             return None
         ref = max(refs, key=lambda ref: ref.taken.serial)
         ref.holder = holder
@@ -50,4 +54,6 @@ class RingRules:
             for page, ref in ring.owed:
                 shadow = self.ledger.of(page.pfn)
                 if ref in shadow.shares or ref in shadow.plain:
-                    self.ledger.report("XD-05", f"page {page.pfn} was sent from {ring.name}, but never returned", shadow)
+                    self.ledger.report(
+                        "XD-05", f"page {page.pfn} was sent from {ring.name}, but never returned", shadow
+                    )

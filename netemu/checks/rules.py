@@ -1,4 +1,5 @@
-"""The rules that a checked machine holds emulated code to: what each one says, how bad a breach is, what usually causes it.
+"""The rules that a checked machine holds emulated code to: what each one says, how bad a breach is, what usually
+causes it.
 
 Identifiers are grouped by subject: MM pages and buddy lists, PC per-CPU page lists, PF page fragment caches, PP
 page_pool, SK sk_buff, XD XDP, DR drivers, BQL byte queue limits, DM DMA, CTX contexts.
@@ -70,7 +71,9 @@ _rule(
     "what is freed is in use, and is the head of its block",
     "a double free, or an address inside a compound page passed as the page",
 )
-_rule("MM-12", ERROR, "a block has an order of 0 to 10 and is freed with it", "the order kept beside the page went stale")
+_rule(
+    "MM-12", ERROR, "a block has an order of 0 to 10 and is freed with it", "the order kept beside the page went stale"
+)
 
 # -- per-CPU page lists ----------------------------------------------------------------------------------------------
 _rule("PC-01", FATAL, "a per-CPU list's count is what is on it", "the list used on another CPU or by an interrupt")
@@ -203,7 +206,9 @@ _rule(
 _rule("XD-03", ERROR, "a redirected frame is freed once", "the frame used after xdp_return_frame")
 _rule("XD-04", ERROR, "a transmitted frame's page is in no skb and no receive ring", "a page posted while it is sent")
 _rule("XD-05", ERROR, "each transmitted frame is completed and returned once", "completions that forget their frames")
-_rule("DR-01", ERROR, "a page is posted to one receive descriptor at a time", "a descriptor not cleared on an error path")
+_rule(
+    "DR-01", ERROR, "a page is posted to one receive descriptor at a time", "a descriptor not cleared on an error path"
+)
 _rule("DR-02", ERROR, "a page in a driver's receive cache is held and mapped", "a page cached after it was released")
 _rule("DR-03", ERROR, "a driver's receive cache holds at most its size", "head or tail past the end")
 _rule("DR-05", ERROR, "the pages of a multi-packet descriptor are released once", "flush and close both release")
@@ -211,8 +216,15 @@ _rule("DR-06", ERROR, "a device that is down holds no pages", "a ring not walked
 _rule("DR-07", WARNING, "the ring of a driver agrees with its head and tail", "descriptors changed without the lock")
 _rule("BQL-01", ERROR, "no more is completed than was queued", "a completion reported twice")
 _rule("DM-01", FATAL, "each mapping is unmapped once, before the page is freed", "unmapped by driver and pool both")
-_rule("DM-02", WARNING, "a mapping is not touched after its device is gone", "pages kept past the removal of the device")
+_rule(
+    "DM-02", WARNING, "a mapping is not touched after its device is gone", "pages kept past the removal of the device"
+)
 _rule("CTX-01", ERROR, "what may sleep is not called in softirq or interrupts", "teardown from the wrong context")
 _rule("MSG-01", WARNING, "the kernel does not complain", "see the message")
-_rule("BOOK-01", ERROR, "received = built + dropped; counters agree with what happened", "a counter bumped on the wrong path")
+_rule(
+    "BOOK-01",
+    ERROR,
+    "received = built + dropped; counters agree with what happened",
+    "a counter bumped on the wrong path",
+)
 _rule("SK-BOOKS", ERROR, "built - freed = live: every packet is freed", "an error path that forgets the packet")

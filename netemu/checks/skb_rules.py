@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SKB_CLONE = skb_clone.__skb_clone  # a class body would read these names as its own
 FRAG_UNREF = skb_release.__skb_frag_unref
 
-USES = (
+USES: tuple[Any, ...] = (
     skb_clone.skb_get,
     skb_clone.skb_clone,
     skb_clone.skb_frag_ref,
@@ -53,7 +53,12 @@ USES = (
     skb_alloc.skb_mark_for_recycle,
 )
 """Operations on a packet that somebody still uses; the packet is the third argument."""
-TWO_PACKETS = (skb_coalesce.skb_try_coalesce, skb_coalesce.skb_gro_receive, skb_clone.skb_morph, skb_data.skb_append_list)
+TWO_PACKETS: tuple[Any, ...] = (
+    skb_coalesce.skb_try_coalesce,
+    skb_coalesce.skb_gro_receive,
+    skb_clone.skb_morph,
+    skb_data.skb_append_list,
+)
 """Those of them whose fourth argument is a packet too."""
 
 
@@ -90,8 +95,8 @@ class SkbRules:
         self.data: dict[int, DataShadow] = {}
         self.skbs: dict[int, SkbShadow] = {}
         for function in USES:
-            watch.wrap(function, self._use(function))  # type: ignore[arg-type]
-        for function, hook in (
+            watch.wrap(function, self._use(function))
+        hooks: list[tuple[Any, Any]] = [
             (skb_slab.shinfo_take, self.shinfo_take),
             (skb_slab.shinfo_give, self.shinfo_give),
             (skb_slab.shinfo_copy, self.shinfo_copy),
@@ -120,8 +125,9 @@ class SkbRules:
             (skb_release.napi_consume_skb, self.napi_consume_skb),
             (skb_slab.napi_skb_cache_get, self.struct_cache),
             (skb_slab.napi_skb_cache_put, self.struct_cache),
-        ):
-            watch.wrap(function, hook)  # type: ignore[arg-type]
+        ]
+        for function, hook in hooks:
+            watch.wrap(function, hook)
 
     # -- shadows ---------------------------------------------------------------------------------------------------
 
@@ -145,8 +151,8 @@ class SkbRules:
         r = self.k.skb[skb]
         info = self.k.shinfo[r.shinfo]
         state = [
-            f"users {r.users}, dataref {info.dataref & 0xFFFF}, len {r.len} ({r.data_len} in {info.nr_frags} fragments), "
-            f"truesize {r.truesize}" + (", pp_recycle" if r.pp_recycle else "") + (", cloned" if r.cloned else "")
+            f"users {r.users}, dataref {info.dataref & 0xFFFF}, len {r.len} ({r.data_len} in {info.nr_frags} fragments)"
+            f", truesize {r.truesize}" + (", pp_recycle" if r.pp_recycle else "") + (", cloned" if r.cloned else "")
         ]
         if r.state != SKB_LIVE:
             state = ["freed"]
@@ -377,7 +383,6 @@ class SkbRules:
         elif k.shinfo[k.skb[skb].shinfo].dataref == 0:
             self.report("SK-02", f"the data is freed, but {len(data.structs)} structs still look at it", skb)
 
-
     def unref(self, body: Body, k: Kernel, cpu: int, pfn: int, recycle: int, napi_safe: int) -> None:
         if self.ledger.notes.releasing:
             data, n = self.ledger.notes.releasing[-1]
@@ -447,5 +452,3 @@ class SkbRules:
         pinned = PAGE_SIZE << order
         if alone and pinned >= WORST_RATIO * (self.k.skb[skb].truesize - SK_BUFF_SIZE):
             self.report("SK-05", f"it pins {pinned} bytes, but is accounted with {self.k.skb[skb].truesize}", skb)
-
-

@@ -1,4 +1,5 @@
-"""What must hold when a machine is at rest, read off its tables as they stand: free lists, per-CPU lists, caches, rings.
+"""What must hold when a machine is at rest, read off its tables as they stand: free lists, per-CPU lists, caches,
+rings.
 
 No history is needed for this, so it works on every machine, and costs nothing until it is asked for.
 """

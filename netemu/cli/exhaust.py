@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def command(ctx: click.Context, trace: str, driver: str, era: str, as_json: bool) -> None:
-    """Replay TRACE once for every place that asks for memory, a mapping or ring space, and refuse its first request there.
+    """Replay TRACE once for every place that asks for memory, a mapping or ring space, and refuse its first request
+    there.
 
-    Then once for every kind of request, refusing each 7th. After each run nothing may have leaked and no rule be broken;
-    otherwise the exit status is 1.
+    Then once for every kind of request, refusing each 7th. After each run nothing may have leaked and no rule be
+    broken; otherwise the exit status is 1.
     """
     from netemu.cli.progress import compile_if_needed
     from netemu.exhaust import trials

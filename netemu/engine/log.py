@@ -14,7 +14,9 @@ _TEXTS: list[tuple[str, str]] = []
 
 
 def message(name: str, text: str) -> int:
-    """Declare a kernel message; ``text`` may use {a} and {b}, the numbers given to :func:`printk`, and {c}, the object's."""
+    """Declare a kernel message; ``text`` may use {a} and {b}, the numbers given to :func:`printk`, and {c}, the
+    object's.
+    """
     _TEXTS.append((name, text))
     DECLARED.append(f"message {name}")
     return len(_TEXTS) - 1

@@ -29,8 +29,8 @@ def _only_single_pages(m: Machine) -> list[Page]:
     fixed="max",
 )
 def one_byte_fragments(bench: Bench) -> None:
-    """A page fragment cache takes as many references as its page has bytes.  That many one-byte fragments use them all up:
-    when they are freed, the page is free, and still the current page of the cache.
+    """A page fragment cache takes as many references as its page has bytes.  That many one-byte fragments use them
+    all up: when they are freed, the page is free, and still the current page of the cache.
     """
     m = bench.machine(memory_mb=4, cpus=1)
     taken = _only_single_pages(m)
@@ -53,8 +53,8 @@ def one_byte_fragments(bench: Bench) -> None:
     fixed="dropped",
 )
 def pressure_for_ever(bench: Bench) -> None:
-    """The page of a fragment cache comes from the emergency reserve, and is used again and again: all packets of this CPU
-    are marked and dropped, long after the pressure is over.
+    """The page of a fragment cache comes from the emergency reserve, and is used again and again: all packets of this
+    CPU are marked and dropped, long after the pressure is over.
     """
     m = bench.machine()
     with m.memory_pressure():
@@ -98,8 +98,8 @@ def tiny_packets(bench: Bench) -> None:
     fixed="freed",
 )
 def lost_tails(bench: Bench) -> None:
-    """Somebody takes a passing reference on the first page of a block.  The block is freed, the reference dropped: one page
-    goes back, three are lost.
+    """Somebody takes a passing reference on the first page of a block.  The block is freed, the reference dropped:
+    one page goes back, three are lost.
     """
     m = bench.machine()
     block = m.alloc_pages(2, compound=False)

@@ -119,12 +119,12 @@ def exhibit(
     fixed: str = "no",
     tolerated: str = "",
 ) -> Callable[[Scenario], Scenario]:
-    """Declare the scenario of a bug: of the kernel (``switch`` of the era, its two values) or of a driver (``mistake``)."""
+    """Declare the scenario of a bug: of the kernel (``switch`` of the era, its two values) or of a driver
+    (``mistake``).
+    """
 
     def declare(scenario: Scenario) -> Scenario:
-        EXHIBITS[id] = Exhibit(
-            id, title, commit, era, rule, switch or mistake, broken, fixed, scenario, tolerated
-        )
+        EXHIBITS[id] = Exhibit(id, title, commit, era, rule, switch or mistake, broken, fixed, scenario, tolerated)
         return scenario
 
     return declare

@@ -16,8 +16,8 @@ from .catalogue import Bench, exhibit
     mistake="the skb variable lives across iterations",
 )
 def stale_packet(bench: Bench) -> None:
-    """In one poll a packet is passed up, and the next is dropped by the program.  The variable still holds the first, which
-    is given to the stack again.
+    """In one poll a packet is passed up, and the next is dropped by the program.  The variable still holds the first,
+    which is given to the stack again.
     """
     m = bench.machine()
     skb: SkBuff | None = None
@@ -40,8 +40,8 @@ def stale_packet(bench: Bench) -> None:
     mistake="XDP transmits without the lock",
 )
 def unlocked_ring(bench: Bench) -> None:
-    """The stack and XDP transmit at the same time.  Schedule: both read the head before either writes, so both write the
-    same descriptor, and one packet is lost.
+    """The stack and XDP transmit at the same time.  Schedule: both read the head before either writes, so both write
+    the same descriptor, and one packet is lost.
     """
     m = bench.machine()
     ring = m.tx_ring()
@@ -68,8 +68,8 @@ def unlocked_ring(bench: Bench) -> None:
     mistake="the ring's own bits are set once, at probe",
 )
 def unposted_completion(bench: Bench) -> None:
-    """Stopping zeroes the descriptors, and opening does not set them up again: every one looks completed, and the cleaning
-    walks over what was never posted.
+    """Stopping zeroes the descriptors, and opening does not set them up again: every one looks completed, and the
+    cleaning walks over what was never posted.
     """
     m = bench.machine()
     ring = m.tx_ring(4)
@@ -87,8 +87,8 @@ def unposted_completion(bench: Bench) -> None:
     mistake="a page goes back to the pool while its descriptor points to it",
 )
 def failed_build(bench: Bench) -> None:
-    """No memory for the packet: the page goes back to the pool, but its descriptor still points to it, and the page that
-    should replace it is lost.
+    """No memory for the packet: the page goes back to the pool, but its descriptor still points to it, and the page
+    that should replace it is lost.
     """
     m = bench.machine()
     pool = m.page_pool()
@@ -112,8 +112,8 @@ def failed_build(bench: Bench) -> None:
     mistake="every descriptor is treated as a packet's",
 )
 def frames_as_packets(bench: Bench) -> None:
-    """The transmit ring is torn down with frames on it.  Each is unmapped as a packet's data would be, though the pool has
-    mapped it and will unmap it.
+    """The transmit ring is torn down with frames on it.  Each is unmapped as a packet's data would be, though the
+    pool has mapped it and will unmap it.
     """
     m = bench.machine()
     pool = m.page_pool(flags=1)
@@ -136,7 +136,9 @@ def frames_as_packets(bench: Bench) -> None:
     mistake="page_pool_release_page without put_page",
 )
 def released_not_put(bench: Bench) -> None:
-    """Each time the device goes down, the pages of all descriptors are disconnected from the pool, and nobody frees them."""
+    """Each time the device goes down, the pages of all descriptors are disconnected from the pool, and nobody frees
+    them.
+    """
     m = bench.machine()
     for _cycle in range(2):
         pool = m.page_pool()
@@ -180,8 +182,8 @@ def forgotten_frames(bench: Bench) -> None:
     mistake="a work queue refills the ring of a running NAPI",
 )
 def two_consumers(bench: Bench) -> None:
-    """A work item on another CPU allocates from the pool that NAPI is allocating from.  Schedule: it comes in the middle of
-    NAPI's allocation, between reading and writing the count of the cache.
+    """A work item on another CPU allocates from the pool that NAPI is allocating from.  Schedule: it comes in the
+    middle of NAPI's allocation, between reading and writing the count of the cache.
     """
     m = bench.machine()
     pool = m.page_pool()
@@ -207,8 +209,8 @@ def two_consumers(bench: Bench) -> None:
     mistake="the error path of open forgets the pages that are posted",
 )
 def failed_registration(bench: Bench) -> None:
-    """Receive descriptors are filled, then the registration of the memory model fails: the pool is destroyed with its pages
-    in descriptors that nobody will look at again.
+    """Receive descriptors are filled, then the registration of the memory model fails: the pool is destroyed with its
+    pages in descriptors that nobody will look at again.
     """
     m = bench.machine()
     pool = m.page_pool()

@@ -15,8 +15,8 @@ from .catalogue import Bench, exhibit
     mistake="the frame's length is read after xdp_return_frame",
 )
 def read_after_return(bench: Bench) -> None:
-    """A completed frame is returned before it is unmapped, and unmapping reads its length: the page is in the pool by then,
-    or in somebody's hands.
+    """A completed frame is returned before it is unmapped, and unmapping reads its length: the page is in the pool by
+    then, or in somebody's hands.
     """
     m = bench.machine()
     pool = m.page_pool()
@@ -61,8 +61,8 @@ def flush_and_close(bench: Bench) -> None:
     mistake="the receive path releases fragments that are being sent",
 )
 def sent_and_released(bench: Bench) -> None:
-    """The program sends a packet of two fragments back.  Their pages belong to the transmit ring now, but the receive path
-    releases them at the end of the poll.
+    """The program sends a packet of two fragments back.  Their pages belong to the transmit ring now, but the receive
+    path releases them at the end of the poll.
     """
     m = bench.machine()
     pool = m.page_pool()
@@ -88,7 +88,9 @@ def sent_and_released(bench: Bench) -> None:
     mistake="the fragments that XDP does not use are never given back",
 )
 def sixty_three_left(bench: Bench) -> None:
-    """A page is split into 64 fragments; a redirected packet takes one with it, which comes back.  The other 63 do not."""
+    """A page is split into 64 fragments; a redirected packet takes one with it, which comes back.  The other 63 do
+    not.
+    """
     m = bench.machine()
     pool = m.page_pool(flags=4)
     page = pool.alloc_pages().fragment(64)

@@ -22,8 +22,8 @@ STALLED = "stalled pool shutdown"
     tolerated=STALLED,
 )
 def forced_release(bench: Bench) -> None:
-    """A pool in shutdown is freed after 120 retries whatever is in flight; a page that was stuck in a queue comes back to
-    freed memory.  After the fix it waits, and says so every 60 seconds.
+    """A pool in shutdown is freed after 120 retries whatever is in flight; a page that was stuck in a queue comes
+    back to freed memory.  After the fix it waits, and says so every 60 seconds.
     """
     m = bench.machine()
     pool = m.page_pool()
@@ -154,8 +154,8 @@ def device_goes(bench: Bench) -> None:
     mistake="a page is put into the pool of another queue",
 )
 def negative_inflight(bench: Bench) -> None:
-    """A page that a pool has not handed out is released by it: its books fall below zero, and its shutdown is retried for
-    ever.
+    """A page that a pool has not handed out is released by it: its books fall below zero, and its shutdown is retried
+    for ever.
     """
     m = bench.machine()
     own, other = m.page_pool(), m.page_pool()
@@ -176,7 +176,9 @@ def negative_inflight(bench: Bench) -> None:
     mistake="the pool keeps its NAPI at destroy",
 )
 def late_napi(bench: Bench) -> None:
-    """A pool outlives its NAPI, and still compares with it: a late packet goes straight to a cache that nobody empties."""
+    """A pool outlives its NAPI, and still compares with it: a late packet goes straight to a cache that nobody
+    empties.
+    """
     m = bench.machine()
     pool = m.page_pool()
     skb = m.napi_build_skb(pool.alloc_pages()).mark_for_recycle()
@@ -271,8 +273,8 @@ def sleeping_in_atomic(bench: Bench) -> None:
     mistake="the id is looked up without the lock",
 )
 def double_removal(bench: Bench) -> None:
-    """Two paths remove the memory model of a pool.  Schedule: the second, on another CPU, looks when the first has found
-    the id and is about to drop its user.  With the lock it finds nothing.
+    """Two paths remove the memory model of a pool.  Schedule: the second, on another CPU, looks when the first has
+    found the id and is about to drop its user.  With the lock it finds nothing.
     """
     m = bench.machine()
     pool = m.page_pool()

@@ -16,9 +16,9 @@ from .catalogue import Bench, exhibit
     fixed="unless_cloned",
 )
 def coalescing_fragments(bench: Bench) -> None:
-    """Two packets share a pool page, each with a fragment of it.  A clone of one is coalesced into a third packet, which
-    takes a page reference; but its recycle mark makes it drop a share of the pool's page in the end.  The pool takes
-    the page back while the other fragment is still in use.
+    """Two packets share a pool page, each with a fragment of it.  A clone of one is coalesced into a third packet,
+    which takes a page reference; but its recycle mark makes it drop a share of the pool's page in the end.  The pool
+    takes the page back while the other fragment is still in use.
     """
     m = bench.machine()
     pool = m.page_pool(flags=4)
@@ -45,9 +45,9 @@ def coalescing_fragments(bench: Bench) -> None:
     fixed="not_cloned",
 )
 def coalescing_race(bench: Bench) -> None:
-    """Whether the source is a clone decides if moved fragments get references, and is looked at twice.  Schedule: between
-    the two looks another CPU frees the clone.  So a pool page moves into an unmarked packet without a reference of its
-    own, and is freed as if it was no pool's.
+    """Whether the source is a clone decides if moved fragments get references, and is looked at twice.  Schedule:
+    between the two looks another CPU frees the clone.  So a pool page moves into an unmarked packet without a
+    reference of its own, and is freed as if it was no pool's.
     """
     m = bench.machine()
     pool = m.page_pool()
@@ -74,8 +74,8 @@ def coalescing_race(bench: Bench) -> None:
     fixed="equal",
 )
 def receive_offload_mixes(bench: Bench) -> None:
-    """Receive offload moves fragments between a packet on pool pages and one on others.  How they are freed is decided by
-    the mark of the packet that they end in.
+    """Receive offload moves fragments between a packet on pool pages and one on others.  How they are freed is
+    decided by the mark of the packet that they end in.
     """
     m = bench.machine()
     pool = m.page_pool()

@@ -15,8 +15,8 @@ from .catalogue import Bench, exhibit
     mistake="cpumap builds a packet on a page that is still the pool's",
 )
 def cpumap_packet(bench: Bench) -> None:
-    """A frame is redirected to another CPU, which makes a packet of it.  The packet is freed as an ordinary page: the pool
-    is never told, and its mapping stays.
+    """A frame is redirected to another CPU, which makes a packet of it.  The packet is freed as an ordinary page: the
+    pool is never told, and its mapping stays.
     """
     m = bench.machine()
     pool = m.page_pool(flags=1)
@@ -38,8 +38,8 @@ def cpumap_packet(bench: Bench) -> None:
     mistake="the packet is freed when its frame has been redirected",
 )
 def veth_redirect(bench: Bench) -> None:
-    """The packet had too little headroom and got a new head.  The redirected frame lies in that head, and freeing the packet
-    frees it before it is sent.
+    """The packet had too little headroom and got a new head.  The redirected frame lies in that head, and freeing the
+    packet frees it before it is sent.
     """
     m = bench.machine()
     ring = m.tx_ring()

@@ -16,7 +16,9 @@ from .ptr_ring import ring_consume
 
 NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
 RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
-STALLED_SHUTDOWN = message("stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: id {c}, {a} inflight {b} sec")
+STALLED_SHUTDOWN = message(
+    "stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: id {c}, {a} inflight {b} sec"
+)
 
 POOL_FREED = event_kind("pool_freed")  # (pool)
 

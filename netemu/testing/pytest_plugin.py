@@ -5,7 +5,7 @@ Loaded by every pytest that runs where netemu is installed, so nothing is import
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +18,7 @@ OURS = ("machine", "page_pool", "netdev", "skb_factory")
 CHECKED = pytest.StashKey["list[Machine]"]()
 
 MARKS = (
-    "netemu(**settings): settings of the machine fixture: cpus, nodes, memory_mb, platform, switches, seed, check, skbs",
+    "netemu(**settings): settings of the machine: cpus, nodes, memory_mb, platform, switches, seed, check, skbs",
     "netemu_era(era): kernel release of the machine",
     "netemu_eras(*eras): run the test once for each of these releases, 'all' for every one",
     "netemu_cpus(n): CPUs of the machine",
@@ -140,21 +140,22 @@ def skb_factory(machine: Machine) -> SkbFactory:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Check machines when the test function is over, unless other fixtures still hold something of them."""
-    result: None = yield  # type: ignore[assignment]
+    yield
     machines = item.stash.get(CHECKED, [])
     if machines and not _built_upon(item):
         for made in list(machines):
             machines.remove(made)
             _finish(item, made)
-    return result
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that failed by itself is not asked about its leaks too."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]
+    report = yield
     if call.when == "call" and call.excinfo is not None:
         item.stash.get(CHECKED, []).clear()
     return report
@@ -187,5 +188,3 @@ def _finish(item: pytest.Item, machine: Machine) -> None:
     else:
         return
     pytest.fail(f"netemu: the test leaves its machine in disorder\n\n{message}", pytrace=False)
-
-
