@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from .handles import Page, PagePool, PoolStatistics
     from .machine import Machine
     from .net.plugin import Driver, Nic
-    from .netdevice import NetDevice
+    from .netdevice import DeviceSettings, NetDevice
     from .packets import Coalesced, SkBuff
     from .pcap import CaptureError
+    from .programs import XdpProgram
+    from .redirect_maps import CpuMap, DevMap, Socket, XskMap
     from .replayer import replay
     from .results import ReplayResult
 
 _HOMES = {
     "CaptureError": "pcap",
     "Coalesced": "packets",
+    "CpuMap": "redirect_maps",
+    "DevMap": "redirect_maps",
+    "DeviceSettings": "netdevice",
     "Driver": "net.plugin",
     "Machine": "machine",
     "NetDevice": "netdevice",
@@ -34,6 +39,9 @@ _HOMES = {
     "PoolStatistics": "handles",
     "ReplayResult": "results",
     "SkBuff": "packets",
+    "Socket": "redirect_maps",
+    "XdpProgram": "programs",
+    "XskMap": "redirect_maps",
     "replay": "replayer",
 }
 
@@ -53,6 +61,9 @@ def __dir__() -> list[str]:
 __all__ = [
     "CaptureError",
     "Coalesced",
+    "CpuMap",
+    "DevMap",
+    "DeviceSettings",
     "Driver",
     "EmulatorError",
     "KernelBug",
@@ -65,6 +76,9 @@ __all__ = [
     "PoolStatistics",
     "ReplayResult",
     "SkBuff",
+    "Socket",
     "UsageError",
+    "XdpProgram",
+    "XskMap",
     "replay",
 ]

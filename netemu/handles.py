@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 from .mm import page_alloc, page_frag
 from .mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
-from .net import dma, page_pool, page_pool_shutdown
+from .net import dma, page_pool, page_pool_shutdown, skb_coalesce
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -133,7 +133,7 @@ class Page:
 
     def pool_ref(self) -> Page:
         """``page_pool_ref_page`` (v6.8): one more share of a pool page."""
-        self._call(page_pool.page_pool_ref_page)
+        self._call(skb_coalesce.page_pool_ref_page)
         return self
 
     def dma_map(self) -> bool:

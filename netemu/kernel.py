@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from .engine import era, events, faults, inject, log, path, spinlock
+from .engine import agenda, cacheline, era, events, faults, inject, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
+    bql,
     contents,
+    cpumap,
     device_layout,
     dma,
     driver,
+    interrupts,
+    local,
+    loops,
     napi,
     page_pool,
     page_pool_shutdown,
     ptr_ring,
+    qdisc,
     recycle,
+    redirect,
     rss,
     run,
     skbuff,
+    slab_partial,
     stack,
+    xdp,
+    xdp_frame,
+    xsk,
 )
 
 from .drivers import mlx5, netsec  # isort: skip
@@ -27,8 +38,12 @@ era.declare_era_table()
 seal()
 
 __all__ = [
+    "agenda",
+    "bql",
     "buddy",
+    "cacheline",
     "contents",
+    "cpumap",
     "device_layout",
     "dma",
     "driver",
@@ -36,7 +51,10 @@ __all__ = [
     "events",
     "faults",
     "inject",
+    "interrupts",
+    "local",
     "log",
+    "loops",
     "mlx5",
     "napi",
     "netsec",
@@ -47,10 +65,16 @@ __all__ = [
     "path",
     "pcp",
     "ptr_ring",
+    "qdisc",
     "recycle",
+    "redirect",
     "rss",
     "run",
     "skbuff",
+    "slab_partial",
     "spinlock",
     "stack",
+    "xdp",
+    "xdp_frame",
+    "xsk",
 ]

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+import numpy as np
+
 from . import kernel as _kernel
 from .checks.checker import Checker, raise_reports, stock_reports
 from .checks.history import Recorder
 from .checks.reports import Report
+from .engine.agenda import agenda_lengths, set_up_agenda
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault
 from .engine.inject import MAX_SITES
@@ -37,20 +40,24 @@ from .mm.layout import (
     PG_PFMEMALLOC,
     PG_TAIL,
 )
-from .mm.zone_setup import free_zone, low_watermark, pcp_batch
-from .net import rss, skbuff
-from .net.device_layout import MAX_QUEUES, NR_OPS
+from .mm.zone_setup import free_zone, low_watermark, zone_batchsize
+from .net import rss, skbuff, xdp_setup
+from .net.bql import NO_SLACK_YET
+from .net.device_layout import MAX_QUEUES, NETDEV_BUDGET, NEVER, NR_OPS
+from .net.local import MAX_STREAMS
 from .net.plugin import Driver
 from .net.plugin_loader import load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
-from .netdevice import NetDevice
+from .netdevice import DeviceSettings, NetDevice
 from .packets import PacketOperations
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
+from .programs import XdpProgram
+from .redirect_maps import CpuMap, DevMap, Socket, XskMap
 from .rings import RxRing, TxRing
 
 DEFAULT_ERA = "v6.1"
@@ -59,17 +66,19 @@ MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
 CHECK_LEVELS = ("off", "quiesce", "every")
+MAX_PCP_PAGES = 1 << 20
 
 
 class Machine(PacketOperations):
     """An emulated machine.
 
     ``era`` names a kernel release, ``switches`` overrides single mechanisms of it.  ``cpus`` share ``nodes``
-    memory nodes of ``memory_mb`` MiB each, in turn.  ``platform`` prices operations; ``seed`` feeds every
-    random draw.  ``check``: ``"off"``, ``"quiesce"`` (:meth:`quiesce` and :meth:`assert_clean` look at the state as
-    it stands), or ``"every"`` (every operation is followed, in plain Python, and reports come with the history of the
-    page or packet); ``collect``: reports are kept in :attr:`reports` instead of being raised.  Raises
-    :class:`netemu.UsageError` for values that make no sense.
+    memory nodes of ``memory_mb`` MiB each, in blocks.  ``platform`` prices operations; ``seed`` feeds every
+    random draw.  ``pcp_batch`` and ``pcp_high`` (pages) override what the kernel computes from the memory.
+    ``check``: ``"off"``, ``"quiesce"`` (:meth:`quiesce` and :meth:`assert_clean` look at the state as it stands), or
+    ``"every"`` (every operation is followed, in plain Python, and reports come with the history of the page or packet);
+    ``collect``: reports are kept in :attr:`reports` instead of being raised.  Raises :class:`netemu.UsageError` for
+    values that make no sense.
     """
 
     def __init__(
@@ -83,11 +92,16 @@ class Machine(PacketOperations):
         platform: str = DEFAULT_PLATFORM,
         seed: int = 1,
         skbs: int = 1 << 17,
+        pcp_batch: int | None = None,
+        pcp_high: int | None = None,
         check: str = "off",
         collect: bool = False,
     ) -> None:
         if check not in CHECK_LEVELS:
             raise UsageError(f"check is one of {', '.join(CHECK_LEVELS)}, not {check!r}")
+        for name, pages in (("pcp_batch", pcp_batch), ("pcp_high", pcp_high)):
+            if pages is not None and not 0 <= pages <= MAX_PCP_PAGES:
+                raise UsageError(f"{name} is 0 to {MAX_PCP_PAGES} pages, not {pages}")
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"a machine has 1 to {MAX_CPUS} CPUs, not {cpus}")
         if not 1 <= nodes <= MAX_NODES_OF_MEMORY:
@@ -132,30 +146,36 @@ class Machine(PacketOperations):
                 "ops": MAX_DEVICES * NR_OPS,
                 "netdev": MAX_DEVICES,
                 "rxq": MAX_QUEUES,
-                "txq": MAX_QUEUES,
+                "txq": 3 * MAX_QUEUES,  # behind the device's own: one of XDP_TX and one of redirect for each
                 "napi": MAX_QUEUES,
                 "completion_queue": cpus,
                 "softirq": cpus,
-                "agenda": cpus,
+                **agenda_lengths(cpus),
+                "dql": MAX_QUEUES,
+                "stream": MAX_STREAMS,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
-                "rss_table": rss.INDIRECTION,
+                "wire": MAX_DEVICES,
+                "rss_table": MAX_DEVICES * rss.INDIRECTION,
+                **xdp_setup.table_lengths(cpus),
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )
         self.check_level = check
         self.checker = Checker(self.k, collect=collect) if check == "every" else None
         self._told: list[Report] = []
-        self._set_up(pages, skbs)
+        self._set_up(pages, skbs, pcp_batch, pcp_high)
         self._logged = 0
         self.devices: list[NetDevice] = []
+        self.sockets: list[Socket] = []
         self.pools: dict[int, PagePool] = {}
         self._rings = 0
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
-    def _set_up(self, pages: int, skbs: int) -> None:
+    def _set_up(self, pages: int, skbs: int, pcp_batch: int | None, pcp_high: int | None) -> None:
         k = self.k
+        set_up_agenda(k, self.cpus)
         m = k.machine[0]
         m.cpus, m.zones, m.pages, m.skbs = self.cpus, self.nodes, pages * self.nodes, skbs
         skbuff.set_up(k)
@@ -169,30 +189,41 @@ class Machine(PacketOperations):
         for zone in range(self.nodes):
             free_zone(k, zone, zone * pages, (zone + 1) * pages)
         for cpu in range(self.cpus):
-            k.cpu[cpu].numa_node = cpu % self.nodes
-        self._size_pcps(pages)
+            k.cpu[cpu].numa_node = self.node_of(cpu)
+        self._size_pcps(pages, pcp_batch, pcp_high)
         k.recycle[0].state = (self.seed * 2654435761 + 88172645463325252) & 0xFFFFFFFF or 1
         k.arrays["toeplitz"][:] = rss.toeplitz_table()
         k.dma[0].align = 1
         k.run[0].held_mask = HELD_ROWS - 1
+        k.run[0].netdev_budget = NETDEV_BUDGET
+        k.arrays["napi"]["irq_due"] = NEVER
+        k.arrays["softirq"]["irq_due"] = NEVER
+        k.arrays["dql"]["lowest_slack"] = NO_SLACK_YET
 
-    def _size_pcps(self, pages: int) -> None:
-        """Batch and high of every per-CPU list (zone_batchsize, zone_highsize)."""
+    def node_of(self, cpu: int) -> int:
+        """Memory node of a CPU: the nodes have consecutive CPUs, as many each."""
+        return cpu * self.nodes // self.cpus
+
+    def _size_pcps(self, pages: int, batch: int | None, high: int | None) -> None:
+        """Batch and high of every per-CPU list (zone_batchsize, zone_highsize), unless they are given."""
         k = self.k
-        batch = pcp_batch(pages)
+        if batch is None:
+            batch = zone_batchsize(pages)
         for zone in range(self.nodes):
-            local = max(sum(1 for c in range(self.cpus) if c % self.nodes == zone), 1)
+            local = max(sum(self.node_of(c) == zone for c in range(self.cpus)), 1)
             for cpu in range(self.cpus):
                 row = k.pcp[zone * self.cpus + cpu]
                 row.batch = max(1, batch)
-                if self.switches["pcp_high"] == "batch":
+                if high is not None:
+                    row.high = high
+                elif self.switches["pcp_high"] == "batch":
                     row.high = 6 * batch
                 else:
                     low = low_watermark(pages, pages * self.nodes)
                     row.high = max(low // local, 4 * row.batch)
                 row.high_min = row.high
                 row.high_max = row.high
-                if self.switches["pcp_high"] == "auto":
+                if self.switches["pcp_high"] == "auto" and high is None:
                     row.high_max = max(pages // 8 // local, row.high_min)
 
     # -- what went wrong -----------------------------------------------------------------------------------------
@@ -243,7 +274,7 @@ class Machine(PacketOperations):
     def wind_up(self) -> None:
         """Bring the machine to its end: devices stop, pools are destroyed, what the kernel keeps for later is freed."""
         for device in self.devices:
-            if device.up:
+            if device.is_open:
                 device.stop()
         for cpu in range(self.cpus):
             self.net_tx_action(cpu=cpu)
@@ -256,7 +287,7 @@ class Machine(PacketOperations):
         self.advance(ms=1_000)
 
     def _at_rest(self, *, leaks: bool) -> list[Report]:
-        held = [pfn for device in self.devices if device.up for pfn in device.pages_held()]
+        held = [pfn for device in self.devices if device.is_open for pfn in device.pages_held()]
         if self.checker is None:
             found = [] if self.check_level == "off" else stock_reports(self.k, Recorder(self.k), held, leaks=leaks)
             self._told += found
@@ -296,6 +327,13 @@ class Machine(PacketOperations):
         new = messages_since(self.k, self._logged)
         self._logged = self.k.log_count[0]
         return [text for _name, _a, _b, text in new]
+
+    def keep_contents(self) -> None:
+        """Keep the bytes of packets from now on: an output file or a program will look at them."""
+        k = self.k
+        if not k.run[0].keep_contents:
+            k.run[0].keep_contents = 1
+            k.replace("memory", np.zeros((k.machine[0].pages + k.arrays["object"].size) * PAGE_SIZE, np.uint8))
 
     # -- objects -------------------------------------------------------------------------------------------------
 
@@ -386,21 +424,43 @@ class Machine(PacketOperations):
         finally:
             m.new_page_flags = before
 
-    def set_pagelists(self, *, high: int, batch: int) -> None:
-        """The size of every per-CPU page list, as the sysctls of vm set it."""
-        for row in self.k.pcp:
-            row.high = row.high_min = row.high_max = high
-            row.batch = batch
-
     def netdev(
-        self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None
+        self,
+        driver: str | Driver,
+        *,
+        queues: int = 1,
+        mtu: int = 1500,
+        options: Mapping[str, str] | None = None,
+        settings: DeviceSettings | None = None,
+        xdp: XdpProgram | str | None = None,
     ) -> NetDevice:
-        """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`)."""
+        """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`).
+
+        ``xdp``: a program for :meth:`NetDevice.attach_xdp`, attached before the device is opened.
+        """
         plugin = load_driver(driver) if isinstance(driver, str) else driver
         apply_platform(self.k, self.platform)  # the driver may have declared functions of its own
-        made = NetDevice(self, plugin, queues, mtu, options or {})
+        made = NetDevice(self, plugin, queues, mtu, options or {}, settings or DeviceSettings(), xdp)
         self.devices.append(made)
         return made
+
+    def devmap(self, size: int) -> DevMap:
+        """A redirect map of devices: ``m[key] = device``."""
+        return DevMap(self, size)
+
+    def cpumap(self, size: int) -> CpuMap:
+        """A redirect map of CPUs: ``m.add(key, cpu=2, queue_size=192)``."""
+        return CpuMap(self, size)
+
+    def xskmap(self, size: int) -> XskMap:
+        """A redirect map of sockets that Python reads: ``socket = m.add(key)``."""
+        return XskMap(self, size)
+
+    def drain_sockets(self) -> None:
+        """Move what packets wait in the rings of sockets to where Python keeps them."""
+        for socket in self.sockets:
+            socket.drain()
+        self.k.xdp[0].drain = 0
 
 
 __all__ = ["SWITCHES", "Machine"]

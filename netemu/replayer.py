@@ -16,21 +16,27 @@ from .checks.conservation import take_stock
 from .engine import jit
 from .errors import EmulatorError, KernelBug, UsageError
 from .injection import DOWN, Plan
-from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine
-from .mm.layout import PAGE_SIZE
+from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .net import run as engine_run
 from .net import skbuff
-from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
+from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.rss import INDIRECTION
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, PAUSED
-from .netdevice import NetDevice
+from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, PAUSED
+from .net.skbuff import skb_defer_free_flush
+from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 from .sources import Source, open_source
 
-ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
+ACTIONS = {
+    "forward": ACTION_FORWARD,
+    "local": ACTION_LOCAL,
+    "drop": ACTION_DROP,
+    "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
+}
 BATCH_PACKETS = 8192
 BATCH_BYTES = 1 << 20
 STEPS_COMPILED = 1 << 17
@@ -80,11 +86,9 @@ class Replay:
         k.replace("feed_data", self.batch.data)
         if self._writer is not None:
             k.run[0].record_output = 1
-            k.run[0].keep_contents = 1
+            machine.keep_contents()
             k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
             k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
-            objects = k.arrays["object"].size
-            k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
 
     def run(self, repeat: int, progress: Progress | None) -> bool:
         """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
@@ -109,17 +113,20 @@ class Replay:
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == DRAIN:
+                    self.machine.drain_sockets()
                 elif reason == DONE:
                     break
                 if progress is not None and now - told > 0.2 and finished:
                     told = now
-                    if progress(k.wire[0].packets, self.source.offset, self.source.size):
+                    if progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size):
                         finished = False
                         self._cut_off()
             if progress is not None and finished:
-                progress(k.wire[0].packets, self.source.offset, self.source.size)
+                progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
         finally:
             self._write()
+            self.machine.drain_sockets()
             if self._writer is not None:
                 self._writer.close()
         return finished
@@ -135,14 +142,14 @@ class Replay:
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
-        w = self.machine.k.wire[0]
-        w.count = w.next
+        w = self.machine.k.wire[self.nic.number]
+        w.end = w.next
         w.blocked = 0
         w.eof = 1
 
     def _read(self) -> None:
         k = self.machine.k
-        w = k.wire[0]
+        w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
@@ -158,12 +165,12 @@ class Replay:
         self.read_seconds += time.perf_counter() - start
         if count == 0:
             w.eof = 1
-            w.next = w.count = 0
+            w.next = w.end = 0
             return
         times = self.batch.records["ts_ns"][:count]
         if self._first is None:
             self._first = int(times[0])
-            w.start_ns = self._first
+            k.run[0].start_ns = self._first
         times += self._shift
         # captures may be out of order; nothing arrives before what was captured before it
         np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
@@ -177,7 +184,7 @@ class Replay:
             count = min(count, self.down_after - self._accepted)
         self._accepted += count
         w.next = 0
-        w.count = count
+        w.end = count
 
     def _write(self) -> None:
         run = self.machine.k.run[0]
@@ -199,13 +206,22 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
+    xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
+    window: int = 0,
+    streams: int = 1,
+    consumer_cpu: str = "same",
+    nodes: int = 1,
     memory_mb: int = DEFAULT_MEMORY_MB,
+    pcp_batch: int | None = None,
+    pcp_high: int | None = None,
+    netdev_budget: int = NETDEV_BUDGET,
     options: Mapping[str, str] | None = None,
+    settings: DeviceSettings | None = None,
     inject: Sequence[str] = (),
     check: str = "off",
     out: str | os.PathLike[str] | None = None,
@@ -215,12 +231,16 @@ def replay(
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
-    ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
-    ``memory_mb``: size of the machine's memory.  ``inject``: requests that fail on purpose, such as ``"page=100"``,
-    ``"skb=every:50"`` or ``"dma=1%"`` (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down
-    after so many packets.  ``check``: as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture
-    file for what was transmitted.
+    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
+    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
+    may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
+    turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
+    packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
+    ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
+    (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
+    as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -230,8 +250,8 @@ def replay(
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
-    if not 0 <= hold_us <= 1e9:
-        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    if not 1 <= netdev_budget <= 1 << 20:
+        raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
     plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
@@ -242,33 +262,46 @@ def replay(
             era=era,
             switches=switches,
             cpus=cpus,
+            nodes=nodes,
             platform=platform,
             seed=seed,
             memory_mb=memory_mb,
+            pcp_batch=pcp_batch,
+            pcp_high=pcp_high,
             check=check,
             collect=True,
         )
         _parse_recycle(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
-            plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options
+            plugin,
+            queues=min(cpus, plugin.max_queues) if queues is None else queues,
+            mtu=mtu,
+            options=options,
+            settings=settings,
+            xdp=xdp,
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
-        k.run[0].hold = round(hold_us * 10**6)
+        k.run[0].netdev_budget = netdev_budget
+        _set_consumers(machine, hold_us, consumer_cpu, window, streams)
         _aim_wire(machine, nic, arrivals)
-        _start_books(machine)
+        start_books(machine)
         initial = take_stock(k, nic.pages_held())
         job = Replay(machine, nic, source, out)
         armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
         job.down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
         finished = job.run(repeat, progress)
-    if job.error is not None and k.wire[0].packets == 0:
+    if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     counted = [(injection, injection.requests, injection.failed) for injection in armed]
     for injection in armed:
         machine.inject(injection.site, off=True)
+    for cpu in range(cpus):
+        if k.softnet[cpu].defer_count:
+            with machine.softirq(cpu):
+                skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
         _consume_held(machine, cpu)
@@ -295,10 +328,16 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
+            "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "mtu": mtu,
             "hold_us": hold_us,
+            "window": window,
+            "streams": streams,
+            "consumer_cpu": consumer_cpu,
+            "nodes": nodes,
+            "netdev_budget": netdev_budget,
             "memory_mb": memory_mb,
             "driver": nic.nic.options,
         },
@@ -320,19 +359,35 @@ def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
         return False
 
 
+def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: int, streams: int) -> None:
+    """Where and when local packets are read, and how many a stream may have on their way.  Raises UsageError."""
+    if not 0 <= hold_us <= 1e9:
+        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    if not 0 <= window <= HELD_ROWS:
+        raise UsageError(f"window is 0 (none) to {HELD_ROWS} packets, not {window}")
+    if not 1 <= streams <= MAX_STREAMS:
+        raise UsageError(f"streams is 1 to {MAX_STREAMS}, not {streams}")
+    kind, _, shift = consumer_cpu.partition(":")
+    if consumer_cpu != "same" and not (kind == "shift" and shift.isdecimal()):
+        raise UsageError(f"consumer_cpu is same or shift:N, not {consumer_cpu!r}")
+    run = machine.k.run[0]
+    run.hold = round(hold_us * 10**6)
+    run.consumer_shift = int(shift or 0) % machine.cpus
+    run.window = window
+    run.streams = streams
+
+
 def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     k = machine.k
-    w = k.wire[0]
-    w.dev = nic.number
+    w = k.wire[nic.number]
+    w.eof = 0
     w.mode = rate.mode
     w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
     w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
-    k.rss[0].queues = nic.nic.queues
-    k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
 
 
-def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
+def start_books(machine: Machine) -> None:
+    """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0

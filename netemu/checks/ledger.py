@@ -309,7 +309,10 @@ class Ledger:
         if not shadow.shares:  # not one more fragment of a page that is out already
             shadow.life += 1
         if shadow.base:
-            shadow.shares.append(Ref(SHARE, event))
+            ref = Ref(SHARE, event)
+            shadow.shares.append(ref)
+            if self.notes.taken is not None:
+                self.notes.taken.append(ref)
         else:
             self.report("PP-03", f"page_pool hands out page {pfn}, which is not one of its pages any more", shadow)
 

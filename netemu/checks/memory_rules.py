@@ -44,13 +44,13 @@ class MemoryRules:
 
     # -- pages -----------------------------------------------------------------------------------------------------
 
-    def prep_new_page(self, body: Body, k: Kernel, pfn: int, order: int, comp: int) -> None:
-        body(k, pfn, order, comp)
+    def prep_new_page(self, body: Body, k: Kernel, cpu: int, pfn: int, order: int, comp: int) -> None:
+        body(k, cpu, pfn, order, comp)
         self.ledger.born(pfn, order)
 
-    def page_ref_add(self, body: Body, k: Kernel, pfn: int, n: int) -> None:
+    def page_ref_add(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> None:
         self.ledger.take(self.ledger.of(pfn), n)
-        body(k, pfn, n)
+        body(k, cpu, pfn, n)
 
     def page_ref_sub_and_test(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> bool:
         shadow = self.ledger.of(pfn)

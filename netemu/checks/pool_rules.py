@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
 from ..mm.layout import NONE, PG_PFMEMALLOC
-from ..net import dma, page_pool, page_pool_shutdown, ptr_ring
+from ..net import dma, page_pool, page_pool_shutdown, ptr_ring, skb_coalesce
 from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP
 from .history import LONGEST, Event, context_of
 from .ledger import Ledger, PageShadow
@@ -60,7 +60,7 @@ class PoolRules:
             (page_pool.page_pool_free_frag, self.drain_frag),
             (page_pool.page_pool_update_nid, self.update_nid),
             (page_pool.page_pool_recycle_in_cache, self.recycle_in_cache),
-            (page_pool.page_pool_ref_page, self.ref_page),
+            (skb_coalesce.page_pool_ref_page, self.ref_page),
             (page_pool.push_cache, self.push_cache),
             (page_pool.pop_cache, self.pop_cache),
             (ptr_ring.ring_produce, self.ring_produce),

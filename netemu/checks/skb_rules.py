@@ -12,7 +12,7 @@ from ..mm.layout import NONE, PAGE_SIZE
 from ..net import skb_alloc, skb_clone, skb_coalesce, skb_copy, skb_data, skb_release, skb_slab
 from ..net.skb_layout import MAX_SKB_FRAGS, SK_BUFF_SIZE, SKB_LIVE
 from .history import LONGEST, Event
-from .ledger import SHARE, Ledger, Ref
+from .ledger import Ledger, Ref
 
 if TYPE_CHECKING:
     from .checker import Checker
@@ -161,12 +161,12 @@ class SkbRules:
     def _use(self, function: Any) -> Any:
         two = function in TWO_PACKETS
 
-        def used(body: Body, k: Kernel, cpu: int, skb: int, *rest: int) -> Any:
-            for packet in (skb, rest[0]) if two else (skb,):
+        def used(body: Body, k: Kernel, cpu: int, *arguments: int) -> Any:
+            for packet in arguments[:2] if two else arguments[:1]:
                 if k.skb[packet].state != SKB_LIVE:
                     self.report("SK-01", f"{function.name} of sk_buff {packet}, which has been freed", packet)
                     return NONE if function is skb_clone.skb_clone else 0
-            return body(k, cpu, skb, *rest)
+            return body(k, cpu, *arguments)
 
         return used
 
@@ -283,19 +283,9 @@ class SkbRules:
             self.ledger.notes.taken = before
         moved = self.data[target].slots[base:]
         self.data[row].slots = list(moved)
-        fresh: list[Ref | None] = []
-        info = k.shinfo[row]
-        for n, ref in enumerate(moved):
-            if k.era[0].skb_coalesce == 4 and k.skb[source].pp_recycle and ref is not None and ref.kind == SHARE:
-                shadow = self.ledger.of(info.frag_page[n])
-                new = Ref(SHARE, self.ledger.note(shadow, "one more share, for a coalesced packet"))
-                shadow.shares.append(new)
-            else:
-                new = taken.pop(0)
-            new.certain = True
-            new.holder = f"coalesced fragment of sk_buff {source}"
-            fresh.append(new)
-        self.data[target].slots[base:] = fresh
+        for ref in taken:
+            ref.certain, ref.holder = True, f"coalesced fragment of sk_buff {source}"
+        self.data[target].slots[base:] = list(taken)
 
     def try_coalesce(self, body: Body, k: Kernel, cpu: int, to: int, source: int) -> int:
         row = k.skb[source].shinfo

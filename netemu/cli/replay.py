@@ -11,6 +11,7 @@ import click
 from netemu.cli import values
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
+from netemu.cli.machine_options import machine_options, taken
 
 if TYPE_CHECKING:
     from netemu import ReplayResult
@@ -49,10 +50,15 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--action",
-    type=click.Choice(["forward", "local", "drop"]),
+    type=click.Choice(["forward", "local", "drop", "generic-xdp-drop"]),
     default="forward",
     show_default=True,
     help="What the stack does with a packet.",
+)
+@click.option(
+    "--xdp",
+    metavar="FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    help="XDP program that sees every received packet first.",
 )
 @click.option(
     "--hold-us",
@@ -87,6 +93,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     metavar="SITE=N|every:N|P%",
     help="Make requests fail: page, skb, data, dma, ring or tx; down=N takes the device down. May be repeated.",
 )
+@machine_options
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",
@@ -123,7 +130,7 @@ def command(
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **replayed
+                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **taken(replayed)
             )
         finally:
             progress.close()

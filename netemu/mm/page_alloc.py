@@ -10,8 +10,8 @@ from ..engine.faults import fault, fault_code
 from ..engine.inject import injected, site
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
-from ..engine.path import charge
-from .buddy import __free_one_page, __rmqueue_smallest, zone_lock, zone_unlock
+from ..engine.path import charge, spend
+from .buddy import __free_one_page, __rmqueue_smallest, touch_page, zone_lock, zone_unlock
 from .layout import (
     MAX_ORDER,
     NONE,
@@ -47,6 +47,7 @@ REFCOUNT_FREE = fault_code("MM-01", "page {a}: reference taken, but nobody holds
 
 PAGE_SITE = site("page")
 BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into the caller's array
+TAIL_PAGE = cost_point("tail_page")  # one page of a block beyond its first, made ready or checked
 
 
 # -- allocation ------------------------------------------------------------------------------------------------------
@@ -83,9 +84,12 @@ def rmqueue_buddy(k: Kernel, cpu: int, zone: int, order: int) -> int:
 
 
 @inlined
-def prep_new_page(k: Kernel, pfn: int, order: int, comp: int) -> None:
+def prep_new_page(k: Kernel, cpu: int, pfn: int, order: int, comp: int) -> None:
     """A page as its new owner finds it: one reference, no marks; a compound page if asked for."""
     p = k.pages[pfn]
+    touch_page(k, cpu, pfn)
+    if order > 0:
+        spend(k, cpu, k.cost[TAIL_PAGE] * ((1 << order) - 1))
     p.refcount = 1
     p.flags = k.machine[0].new_page_flags
     p.order = order
@@ -133,7 +137,7 @@ def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     if pfn == NONE:
         k.zone[nid].failures += 1
         return NONE
-    prep_new_page(k, pfn, order, comp)
+    prep_new_page(k, cpu, pfn, order, comp)
     return pfn
 
 
@@ -165,7 +169,7 @@ def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
     else:
         got = rmqueue_pcplist_bulk(k, cpu, nid, count)
     for i in range(got):
-        prep_new_page(k, k.page_array[i], 0, 0)
+        prep_new_page(k, cpu, k.page_array[i], 0, 0)
     if got == 0:
         pfn = __alloc_pages(k, cpu, nid, 0, 0)
         if pfn != NONE:
@@ -185,6 +189,8 @@ def free_pages_prepare(k: Kernel, cpu: int, pfn: int, order: int) -> bool:
     if (p.flags & (PG_BUDDY | PG_PCP | PG_TAIL)) != 0 or p.refcount != 0 or signed:
         bad_page(k, cpu, pfn)
         return False
+    if order > 0:
+        spend(k, cpu, k.cost[TAIL_PAGE] * ((1 << order) - 1))
     if p.flags & PG_HEAD:
         for tail in range(pfn + 1, pfn + (1 << order)):
             k.pages[tail].flags = 0
@@ -273,8 +279,9 @@ def compound_head(k: Kernel, pfn: int) -> int:
 
 
 @inlined
-def page_ref_add(k: Kernel, pfn: int, n: int) -> None:
+def page_ref_add(k: Kernel, cpu: int, pfn: int, n: int) -> None:
     """``n`` more plain references on a head page."""
+    touch_page(k, cpu, pfn)
     k.pages[pfn].refcount += n
 
 
@@ -284,6 +291,7 @@ def page_ref_sub_and_test(k: Kernel, cpu: int, pfn: int, n: int) -> bool:
     p = k.pages[pfn]
     if p.refcount < n:
         fault(k, cpu, REFCOUNT, pfn, p.refcount)
+    touch_page(k, cpu, pfn)
     p.refcount -= n
     return p.refcount == 0
 
@@ -306,21 +314,24 @@ def put_page(k: Kernel, cpu: int, pfn: int) -> None:
             __free_pages_ok(k, cpu, pfn, order)
 
 
-@kernel_function(name="__free_pages", entry=True, rare=True)
-def free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
-    """Drop the reference of whoever allocated a block of this order; the last one frees it.
+@kernel_function
+def __free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """Drop one plain reference of a block of known order; the last one frees it.
 
     Of a block that is no compound page only the first page has references: when somebody still holds it, the other
     pages are freed at once (v5.10), or nobody frees them ever.
     """
     compound = k.pages[pfn].flags & PG_HEAD
     if page_ref_sub_and_test(k, cpu, pfn, 1):
-        if order == 0 or k.era[0].page_frag_free != 0:
-            free_the_page(k, cpu, pfn, order)
-        else:
-            __free_pages_ok(k, cpu, pfn, order)
+        free_the_page(k, cpu, pfn, order)
     elif order > 0 and not compound:
         leave_first_page(k, cpu, pfn, order)
+
+
+@kernel_function(traced=False, entry=True, rare=True)
+def free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """:func:`__free_pages` for callers outside the kernel."""
+    __free_pages(k, cpu, pfn, order)
 
 
 @kernel_function(traced=False)
@@ -342,7 +353,7 @@ def get_page(k: Kernel, cpu: int, pfn: int, n: int) -> None:
     pfn = compound_head(k, pfn)
     if k.pages[pfn].refcount <= 0:
         fault(k, cpu, REFCOUNT_FREE, pfn, k.pages[pfn].refcount)
-    page_ref_add(k, pfn, n)
+    page_ref_add(k, cpu, pfn, n)
 
 
 @kernel_function(traced=False, entry=True)

@@ -121,8 +121,7 @@ def lost_tails(bench: Bench) -> None:
 )
 def long_holds(bench: Bench) -> None:
     """Frees in a row double the number of pages that leave a per-CPU list at once, up to all of it, under one lock."""
-    m = bench.machine(memory_mb=64, cpus=1)
-    m.set_pagelists(high=1600, batch=31)
+    m = bench.machine(memory_mb=64, cpus=1, pcp_batch=31, pcp_high=1600)
     pages = [m.alloc_pages() for _ in range(3_600)]
     for page in pages:
         assert page is not None

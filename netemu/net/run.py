@@ -6,6 +6,7 @@ full, when an error is noted, after a number of steps, or when everything has co
 
 from __future__ import annotations
 
+from ..engine.agenda import first_to_act, set_agenda
 from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from .device_layout import (
@@ -16,19 +17,25 @@ from .device_layout import (
     OVERSIZE,
     WIRE_OVERHEAD,
 )
-from .napi import cpu_step, has_work, napi_interrupt, next_tx_event
+from .interrupts import rx_completion
+from .local import stream_entered, stream_is_closed
+from .napi import cpu_step, has_work, next_event
 from .rss import rss_queue
-from .stack import held_due
 
 DONE = 0
 NEED_INPUT = 1
 OUTPUT_FULL = 2
 FAULTED = 3
 PAUSED = 4
+DRAIN = 5  # a socket's ring is nearly full: somebody has to read it
 
 RATE_RECORDED = 0
 RATE_FIXED = 1
 RATE_MAX = 2
+
+# What first_arrival answers in place of a device.
+NOTHING = -1
+INPUT = -2
 
 OUTPUT_ROWS = 8192
 OUTPUT_BYTES = 4 << 20
@@ -36,24 +43,25 @@ LARGEST_FRAME = 65536
 
 
 @inlined
-def wire_prepare(k: Kernel) -> None:
-    """Look at the next packet: which queue it is for, and when it will have arrived."""
-    w = k.wire[0]
-    d = k.netdev[w.dev]
+def wire_prepare(k: Kernel, dev: int) -> None:
+    """Look at the next packet for a device: which queue it is for, and when it will have arrived."""
+    w = k.wire[dev]
+    d = k.netdev[dev]
     f = k.feed[w.next]
-    w.rxq = d.rxq0 + rss_queue(k, 0, f.offset, f.caplen) + 1
+    w.rxq = d.rxq0 + rss_queue(k, dev, f.offset, f.caplen) + 1
     start = w.free
     if w.mode == RATE_RECORDED:
-        start = max(start, (f.ts_ns - w.start_ns) * w.speed_den // w.speed_num * 1000)
+        start = max(start, (f.ts_ns - k.run[0].start_ns) * w.speed_den // w.speed_num * 1000)
     elif w.mode == RATE_FIXED:
         start = max(start, w.packets * w.gap)
     w.arrival = start + (f.wirelen + WIRE_OVERHEAD) * d.ps_per_byte
 
 
 @inlined
-def wire_consume(k: Kernel) -> None:
-    """The next packet has come in, one way or another."""
-    w = k.wire[0]
+def wire_consume(k: Kernel, dev: int) -> None:
+    """The next packet for a device has come in, one way or another."""
+    w = k.wire[dev]
+    k.run[0].arrived += 1
     w.packets += 1
     w.bytes += k.feed[w.next].wirelen
     w.free = w.arrival
@@ -63,12 +71,15 @@ def wire_consume(k: Kernel) -> None:
 
 
 @inlined
-def wire_step(k: Kernel) -> None:
-    """The NIC takes the next packet from the wire, or has no place for it."""
-    w = k.wire[0]
+def wire_step(k: Kernel, dev: int) -> None:
+    """The NIC takes the next packet from its wire, or has no place for it."""
+    w = k.wire[dev]
     rxq = w.rxq - 1
     q = k.rxq[rxq]
-    result = indirect(k, k.ops[q.dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
+    if stream_is_closed(k, dev, k.run[0].arrived):
+        return
+    k.run[0].arriving = w.next
+    result = indirect(k, k.ops[dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
     if result == NO_DESCRIPTOR:
         if w.lossless:
             w.blocked = rxq + 1
@@ -77,41 +88,68 @@ def wire_step(k: Kernel) -> None:
     elif result == OVERSIZE:
         q.oversize += 1
     else:
-        napi_interrupt(k, q.napi, w.arrival)
-    wire_consume(k)
+        stream_entered(k, k.run[0].arrived)
+        rx_completion(k, q.napi, w.arrival)
+    wire_consume(k, dev)
 
 
-@kernel_function(traced=False)
-def next_event(k: Kernel, cpu: int) -> int:
-    """When an idle CPU has something to do again: a transmit completion or a held packet that is due."""
-    when = min(held_due(k, cpu), NEVER)
-    napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        when = min(when, k.txd[q.base + (q.head & q.mask)].done)
-    return when
+@inlined
+def first_arrival(k: Kernel, first: int) -> int:
+    """The device whose wire brings the next frame, by ``first`` (ps) at the latest; NOTHING, or INPUT to be asked for.
+
+    What is not at hand yet may arrive any time from its wire's ``quiet_until`` on.
+    """
+    found = NOTHING
+    when = first
+    unknown_from = NEVER
+    for dev in range(k.machine[0].devices):
+        w = k.wire[dev]
+        if w.next == w.end:
+            if w.eof == 0:
+                unknown_from = min(unknown_from, w.quiet_until)
+        elif w.blocked == 0 and w.closed == 0:
+            if w.rxq == 0:
+                wire_prepare(k, dev)
+            if w.arrival < when or (w.arrival == when and found == NOTHING):
+                when = w.arrival
+                found = dev
+    if unknown_from <= when and unknown_from < NEVER:
+        return INPUT
+    return found
 
 
-@kernel_function(traced=False)
-def wake_cpu(k: Kernel, cpu: int, when: int) -> None:
-    """Let an idle CPU sleep until ``when`` and take the interrupt, if that is what wakes it."""
+@inlined
+def give_up_waiting(k: Kernel) -> bool:
+    """Nobody will ever post the descriptor that a lossless source waits for: its packet is lost."""
+    for dev in range(k.machine[0].devices):
+        blocked = k.wire[dev].blocked
+        if blocked != 0:
+            k.rxq[blocked - 1].out_of_buffer += 1
+            wire_consume(k, dev)
+            return True
+    return False
+
+
+@inlined
+def sleep_until(k: Kernel, cpu: int, when: int) -> None:
+    """An idle CPU has nothing to do before ``when``."""
     c = k.cpu[cpu]
     if c.clock < when:
         c.idle += when - c.clock
         c.clock = when
-    napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        if k.txd[q.base + (q.head & q.mask)].done <= when:
-            napi_interrupt(k, napi, when)
 
 
 @inlined
 def goes_on(k: Kernel, cpu: int) -> bool:
     """A machine's only CPU need not be compared with others: it goes on while it has work and nothing arrives."""
-    w = k.wire[0]
-    if w.blocked == 0 and (w.next == w.count or w.rxq == 0 or w.arrival <= k.cpu[cpu].clock):
-        return False
+    for dev in range(k.machine[0].devices):
+        w = k.wire[dev]
+        if w.blocked == 0 and w.closed == 0:
+            if w.next == w.end:
+                if w.eof == 0:
+                    return False
+            elif w.rxq == 0 or w.arrival <= k.cpu[cpu].clock:
+                return False
     return k.machine[0].cpus == 1 and k.softirq[cpu].running != 0 and k.error[0].code == 0
 
 
@@ -130,7 +168,7 @@ def update_agenda(k: Kernel, cpu: int) -> None:
     when = k.cpu[cpu].clock
     if not has_work(k, cpu):
         when = max(next_event(k, cpu), when)
-    k.agenda[cpu] = when
+    set_agenda(k, cpu, when)
 
 
 @kernel_function(traced=False, entry=True)
@@ -140,50 +178,33 @@ def start_agenda(k: Kernel, cpu: int) -> None:
         update_agenda(k, c)
 
 
-@inlined
-def first_to_act(k: Kernel) -> int:
-    """The CPU that can act first; of several at the same time, the one with the lowest number."""
-    best = 0
-    for c in range(1, k.machine[0].cpus):
-        if k.agenda[c] < k.agenda[best]:
-            best = c
-    return best
-
-
 @kernel_function(traced=False, entry=True)
 def run_machine(k: Kernel, cpu: int, steps: int) -> int:
     """Advance the machine; see the module for when it returns."""
-    w = k.wire[0]
     while steps > 0:
         steps -= 1
         if k.error[0].code != 0:
             return FAULTED
-        if w.next == w.count and w.eof == 0:
-            return NEED_INPUT
         if output_is_full(k):
             return OUTPUT_FULL
+        if k.xdp[0].drain != 0:
+            return DRAIN
         best = first_to_act(k)
         first = k.agenda[best]
         k.horizon[0] = first
-        if w.next < w.count and w.blocked == 0:
-            if w.rxq == 0:
-                wire_prepare(k)
-            if w.arrival <= first:
-                target = k.napi[k.rxq[w.rxq - 1].napi].cpu
-                wire_step(k)
-                update_agenda(k, target)
-                continue
+        dev = first_arrival(k, first)
+        if dev == INPUT:
+            return NEED_INPUT
+        if dev != NOTHING:
+            wire_step(k, dev)
+            continue
         if first == NEVER:
-            if w.blocked != 0:
-                k.rxq[w.blocked - 1].out_of_buffer += 1
-                wire_consume(k)
+            if give_up_waiting(k):
                 continue
             return DONE
-        if has_work(k, best):
+        sleep_until(k, best, first)
+        cpu_step(k, best)
+        while goes_on(k, best) and not output_is_full(k) and k.xdp[0].drain == 0:
             cpu_step(k, best)
-            while goes_on(k, best) and not output_is_full(k):
-                cpu_step(k, best)
-        else:
-            wake_cpu(k, best, first)
         update_agenda(k, best)
     return PAUSED

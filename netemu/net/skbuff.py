@@ -66,6 +66,7 @@ from .skb_release import (
     net_tx_action,
     skb_attempt_defer_free,
     skb_defer_free_flush,
+    take_deferred,
 )
 from .skb_slab import __kfree_skb_flush
 
@@ -150,4 +151,5 @@ __all__ = [
     "skb_unclone",
     "skb_unclone_keeptruesize",
     "table_lengths",
+    "take_deferred",
 ]
