@@ -400,8 +400,8 @@ class PacketOperations(Contexts):
         skb.call(skbuff.dev_kfree_skb_irq, cpu=cpu)
 
     def net_tx_action(self, *, cpu: int | None = None) -> None:
-        """The transmit softirq: free what waits on the completion queue of the CPU."""
+        """``net_tx_action``: free what interrupt handlers have left on the completion queue of the CPU."""
         where = self.where(cpu)
         with self.usually_in_softirq(where):
-            skbuff.net_tx_action(self.k, where)
+            skbuff.free_completion_queue(self.k, where)
         self.check()

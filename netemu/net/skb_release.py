@@ -188,7 +188,7 @@ def consume_skb(k: Kernel, cpu: int, skb: int) -> None:
 
 @kernel_function(name="__dev_kfree_skb_irq", entry=True, rare=True)
 def dev_kfree_skb_irq(k: Kernel, cpu: int, skb: int) -> None:
-    """Drop one user; the last leaves the packet to :func:`net_tx_action` of this CPU.  For interrupt handlers."""
+    """Drop one user; the last leaves the packet to :func:`free_completion_queue` of this CPU.  For interrupt handlers."""
     if skb_unref(k, cpu, skb):
         k.skb[skb].next = k.completion_queue[cpu]
         k.completion_queue[cpu] = skb + 1
@@ -203,9 +203,9 @@ def dev_kfree_skb_any(k: Kernel, cpu: int, skb: int) -> None:
         consume_skb(k, cpu, skb)
 
 
-@kernel_function(entry=True, rare=True)
-def net_tx_action(k: Kernel, cpu: int) -> None:
-    """The transmit softirq: free the packets that wait, newest first."""
+@kernel_function(name="net_tx_action", traced=False, entry=True, rare=True)
+def free_completion_queue(k: Kernel, cpu: int) -> None:
+    """The first half of net_tx_action: free the packets that interrupt handlers have left, newest first."""
     skb = k.completion_queue[cpu] - 1
     k.completion_queue[cpu] = 0
     while skb != NONE:
