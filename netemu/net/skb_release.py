@@ -188,7 +188,7 @@ def consume_skb(k: Kernel, cpu: int, skb: int) -> None:
 
 @kernel_function(name="__dev_kfree_skb_irq", entry=True, rare=True)
 def dev_kfree_skb_irq(k: Kernel, cpu: int, skb: int) -> None:
-    """Drop one user; the last leaves the packet to :func:`free_completion_queue` of this CPU.  For interrupt handlers."""
+    """Drop one user, in an interrupt handler; the last leaves the packet to :func:`free_completion_queue`."""
     if skb_unref(k, cpu, skb):
         k.skb[skb].next = k.completion_queue[cpu]
         k.completion_queue[cpu] = skb + 1
