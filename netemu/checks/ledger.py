@@ -343,6 +343,13 @@ class Ledger:
                     "back while others use it",
                     shadow,
                 )
+            elif hint.certain:
+                self.report(
+                    "SK-11",
+                    f"page {shadow.pfn}: a marked packet returns it to page_pool {shadow.pool}, but has a page reference of "
+                    "it, not the pool's: two returns race",
+                    shadow,
+                )
             if shadow.shares:
                 shadow.shares.pop()
             hint.holder = CALLER
@@ -390,6 +397,8 @@ class Ledger:
             self.report("MM-11", f"page {pfn} is freed, but it is free already", shadow)
             return
         p = self.k.pages[pfn]
+        if p.order != order:
+            self.report("MM-12", f"page {pfn} of order {p.order} is freed with order {order}", shadow)
         if shadow.pool is not None and self.counted() and p.pp:
             self.report("PP-02", f"page_pool leak: page {pfn} is freed, but page_pool {shadow.pool} counts it", shadow)
         if shadow.mapped:

@@ -24,13 +24,14 @@ class PoolShadow:
     """What is known of a pool beyond its state.
 
     ``consumer``: the CPU whose softirq it belongs to (-1: nobody said); ``inside``: who is using the alloc cache right
-    now, as (CPU, context); ``gone``: its device is.
+    now, as (CPU, context); ``returning``: CPUs in the middle of a return; ``napi_gone``, ``device_gone``: so they are.
     """
 
     number: int
     consumer: int = -1
     history: list[Event] = field(default_factory=list)
     inside: list[tuple[int, str]] = field(default_factory=list)
+    returning: list[int] = field(default_factory=list)
     napi_gone: bool = False
     device_gone: bool = False
     puts: int = 0
@@ -194,9 +195,12 @@ class PoolRules:
         if not k.pool[pool].alive:
             self.report("PP-12", "a page is returned to a pool that has been freed", pool)
         self.ledger.notes.counted += 1
+        returning = self.of(pool).returning
+        returning.append(cpu)
         try:
             body(k, *arguments)
         finally:
+            returning.remove(cpu)
             self.ledger.notes.counted -= 1
 
     def is_last_frag(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
@@ -391,6 +395,8 @@ class PoolRules:
         p = k.pool[pool]
         self.note(pool, "freed")
         inflight = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF
+        for other in self.of(pool).returning:
+            self.report("PP-12", f"the pool is freed while CPU {other} is in the middle of a return", pool)
         if inflight:
             self.report("PP-12", f"the pool is freed with {inflight} pages in flight", pool)
         body(k, cpu, pool)

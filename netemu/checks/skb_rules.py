@@ -254,6 +254,8 @@ class SkbRules:
 
     def expand_head(self, body: Body, k: Kernel, cpu: int, skb: int, nhead: int, ntail: int) -> int:
         old = self.data_of(skb)
+        if k.skb[skb].users > 1:
+            self.report("SK-02", f"sk_buff {skb} has {k.skb[skb].users} users: nobody may change its head", skb)
         result: int = body(k, cpu, skb, nhead, ntail)
         if result == 0:
             old.structs.discard(skb)
