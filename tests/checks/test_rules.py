@@ -1,4 +1,4 @@
-"""Misuse in many forms, scripted through the handles: each breaks the rule that it should, and its correct twin none."""
+"""Misuse in many forms, scripted through the handles: each breaks the rule that it should; correct work breaks none."""
 
 from __future__ import annotations
 
