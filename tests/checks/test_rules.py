@@ -1,4 +1,4 @@
-"""Misuse in many forms, scripted through the handles: each breaks the rule that it should; correct work breaks none."""
+"""Misuse in many forms, scripted through the handles: each breaks its rule; correct work breaks none."""
 
 from __future__ import annotations
 
