@@ -346,8 +346,8 @@ class Ledger:
             elif hint.certain:
                 self.report(
                     "SK-11",
-                    f"page {shadow.pfn}: a marked packet returns it to page_pool {shadow.pool}, but has a page reference "
-                    "of it, not the pool's: two returns race",
+                    f"page {shadow.pfn}: a marked packet returns it to page_pool {shadow.pool}, but has a page "
+                    "reference of it, not the pool's: two returns race",
                     shadow,
                 )
             if shadow.shares:
