@@ -9,7 +9,19 @@ from netemu.cli.commands import Commands
 
 COMMANDS = Commands(
     name="netemu",
-    modules=("replay", "eras", "platforms", "predict", "reproduce", "calibrate", "conformance", "bench", "warmup"),
+    modules=(
+        "replay",
+        "eras",
+        "platforms",
+        "predict",
+        "reproduce",
+        "calibrate",
+        "conformance",
+        "museum",
+        "exhaust",
+        "bench",
+        "warmup",
+    ),
     help="Replay captures through emulated NIC drivers and see where pages and time go.",
 )
 
