@@ -12,13 +12,16 @@ from .net import (
     driver,
     napi,
     page_pool,
+    page_pool_frag,
     page_pool_shutdown,
+    policy,
     ptr_ring,
     recycle,
     rss,
     run,
     skbuff,
     stack,
+    timeline,
 )
 
 from .drivers import mlx5, netsec  # isort: skip
@@ -42,9 +45,11 @@ __all__ = [
     "page_alloc",
     "page_frag",
     "page_pool",
+    "page_pool_frag",
     "page_pool_shutdown",
     "path",
     "pcp",
+    "policy",
     "ptr_ring",
     "recycle",
     "rss",
@@ -52,4 +57,5 @@ __all__ = [
     "skbuff",
     "spinlock",
     "stack",
+    "timeline",
 ]

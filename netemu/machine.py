@@ -101,6 +101,7 @@ class Machine:
                 "ops": MAX_DEVICES * NR_OPS,
                 "netdev": MAX_DEVICES,
                 "rxq": MAX_QUEUES,
+                "shelf": MAX_QUEUES,
                 "txq": MAX_QUEUES,
                 "napi": MAX_QUEUES,
                 "softirq": cpus,

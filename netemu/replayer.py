@@ -27,6 +27,7 @@ from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPU
 from .netdevice import NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sources import Source, open_source
 
@@ -38,20 +39,6 @@ STEPS_INTERPRETED = 1 << 9
 LONGEST_TRACE_NS = 30 * 24 * 3600 * 10**9
 
 Progress = Callable[[int, int, "int | None"], "bool | None"]
-
-
-def _parse_recycle(machine: Machine, recycle: str | float) -> None:
-    if recycle == "mechanism":
-        return
-    try:
-        probability = float(recycle)
-    except ValueError:
-        probability = -1.0
-    if not 0.0 <= probability <= 1.0:
-        raise UsageError(f"recycle is mechanism or a probability from 0 to 1, not {recycle!r}")
-    r = machine.k.recycle[0]
-    r.forced = 1
-    r.threshold = round(probability * 2**32)
 
 
 class Replay:
@@ -194,8 +181,8 @@ def replay(
     """Replay a trace through one emulated device and say where pages and time went.
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
-    the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
+    the number of CPUs.  ``recycle``: ``"mechanism"``, the probability with which each recycle attempt
+    succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
     ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
@@ -215,7 +202,7 @@ def replay(
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
         machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb)
-        _parse_recycle(machine, recycle)
+        policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
             plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options
@@ -231,6 +218,8 @@ def replay(
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    if policy is not None:
+        data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)

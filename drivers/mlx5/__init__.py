@@ -25,10 +25,12 @@ from .layout import (
     MPWQE_PAGE,
     PAGES_PER_MPWQE,
     RQ,
+    RX_RING_SIZES,
     SQ_STOP_ROOM,
     TX_CQ_POLL_BUDGET,
     Geometry,
     geometry,
+    linear_frag_size,
 )
 
 _RQ_COUNTERS = (
@@ -45,14 +47,20 @@ _RQ_COUNTERS = (
 
 
 class Mlx5(Driver):
-    """Options: ``rq``, striding (the default on hardware that has it) or legacy; ``page_per_packet``, as under XDP."""
+    """Options: ``rq``, striding (the default on hardware that has it) or legacy; ``page_per_packet``, as under XDP;
+    ``rx_ring``, the size of receive queues in frames.
+    """
 
     name = "mlx5"
     link_gbps = 100.0
     max_mtu = 9978
     max_queues = 64
     tx_cq_budget = TX_CQ_POLL_BUDGET
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "rq": ("striding", "legacy"),
+        "page_per_packet": ("no", "yes"),
+        "rx_ring": RX_RING_SIZES,
+    }
 
     poll = path_name("mlx5e_napi_poll")
     poll_tx = path_name("mlx5e_poll_tx_cq")
@@ -70,9 +78,26 @@ class Mlx5(Driver):
 
     def geometry(self, nic: Nic) -> Geometry:
         """Buffers of each receive queue of this device."""
-        return geometry(nic.mtu, xdp=nic.options["page_per_packet"] == "yes", striding=nic.options["rq"] == "striding")
+        return geometry(
+            nic.mtu,
+            xdp=nic.options["page_per_packet"] == "yes",
+            striding=nic.options["rq"] == "striding",
+            frames=int(nic.options["rx_ring"]),
+            parts=nic.page_parts,
+        )
+
+    def _check_parts(self, nic: Nic) -> None:
+        """Can this device post a part of a page at a time, as the recycle policy wants?"""
+        size = linear_frag_size(nic.mtu, nic.options["page_per_packet"] == "yes")
+        if nic.options["rq"] == "striding" or nic.k.era[0].mlx5_rx_cache != 0 or size > PAGE_SIZE // nic.page_parts:
+            raise UsageError(
+                f"the recycle policy cuts pages into {nic.page_parts} buffers: mlx5 can do that before v6.4, with "
+                f"rq=legacy, page_per_packet=no and frames of which {nic.page_parts} fit into a page"
+            )
 
     def open(self, nic: Nic) -> None:
+        if nic.page_parts > 1:
+            self._check_parts(nic)
         g = self.geometry(nic)
         striding = nic.options["rq"] == "striding"
         frags = max(len(g.frag_sizes), 1)

@@ -18,10 +18,12 @@ from netemu.net.driver import arriving_length, deliver, dma_frame, post_completi
 from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_alloc_pages,
+    page_pool_follow,
     page_pool_put_page,
     page_pool_release_page,
 )
-from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_any, unpark_page
+from netemu.net.policy import hold_for_skb, next_part, policy_get, policy_put, settle_references, unshelve_any
+from netemu.net.recycle import park_page, recycle_draw, refuse_page, stop_recycling, unpark_any, unpark_page
 from netemu.net.skb_layout import NET_SKB_PAD
 from netemu.net.skbuff import (
     build_skb,
@@ -44,6 +46,14 @@ BUFFER_PAGE = 2
 
 
 @inlined
+def page_headroom(k: Kernel) -> int:
+    """Bytes before the frame in a page, or in the part of one that a recycle policy cuts it into."""
+    if k.policy[0].parts > 1:
+        return NET_SKB_PAD
+    return RXBUF_HEADROOM
+
+
+@inlined
 def buffer_address(k: Kernel, where: int) -> int:
     """Where in memory the NIC writes a frame for this buffer."""
     how = k.era[0].netsec_rx
@@ -51,7 +61,7 @@ def buffer_address(k: Kernel, where: int) -> int:
         return skb_head_address(k, where) + k.skb[where].data
     if how == BUFFER_FRAGMENT:
         return where + NET_SKB_PAD
-    return where + RXBUF_HEADROOM
+    return where + page_headroom(k)
 
 
 @kernel_function(traced=False, entry=True)
@@ -87,7 +97,9 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
         charge(k, cpu, STREAMING_MAP)
         return page_frag_alloc(k, cpu, NAPI_FRAGS, FRAG_SIZE)
     pfn = NONE
-    if k.recycle[0].forced:
+    if k.policy[0].active:
+        pfn = policy_get(k, cpu, rxq)
+    elif k.recycle[0].forced:
         pfn = unpark_page(k, rxq)
     if pfn == NONE:
         pfn = page_pool_alloc_pages(k, cpu, q.pool)
@@ -95,7 +107,7 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
         return NONE
     if k.era[0].netsec_pool_sync == 0:
         dma_sync_single_range_for_device(k, cpu, RX_BUF_SIZE)
-    return pfn * PAGE_SIZE
+    return pfn * PAGE_SIZE + next_part(k, pfn)
 
 
 @inlined
@@ -140,8 +152,8 @@ def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int
         headroom = NET_SKB_PAD
     else:
         dma_sync_single_range_for_cpu(k, cpu, length)
-        skb = build_skb(k, cpu, pfn, 0, PAGE_SIZE)
-        headroom = RXBUF_HEADROOM
+        skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, PAGE_SIZE // max(k.policy[0].parts, 1))
+        headroom = page_headroom(k)
     if skb == NONE:
         return NONE
     skb_reserve(k, skb, headroom)
@@ -153,6 +165,11 @@ def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int
 def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     """The page goes with the skb: marked for recycling (v5.14+ pools), or let go by the pool."""
     pool = k.rxq[rxq].pool
+    comes_back = k.era[0].pool_skb_recycle != 0 and k.era[0].netsec_skb_recycle != 0
+    if k.policy[0].active and (not comes_back or k.policy[0].parts > 1):
+        hold_for_skb(k, pfn)
+        page_pool_follow(k, cpu, pool, pfn, EVERYTHING, policy_put(k, cpu, rxq, pfn))
+        return
     if k.recycle[0].forced:
         if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
             page_ref_add(k, pfn, 1)
@@ -160,7 +177,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
             return
         if k.era[0].pool_skb_recycle != 0 and not recycle_draw(k):
             refuse_page(k, pfn)
-    if k.era[0].pool_skb_recycle != 0 and k.era[0].netsec_skb_recycle != 0:
+    if comes_back:
         skb_mark_for_recycle(k, cpu, skb)
     else:
         page_pool_release_page(k, cpu, pool, pfn)
@@ -175,6 +192,7 @@ def free_buffer(k: Kernel, cpu: int, rxq: int, where: int, direct: int) -> None:
     elif how == BUFFER_FRAGMENT:
         page_frag_free(k, cpu, where // PAGE_SIZE)
     else:
+        settle_references(k, where // PAGE_SIZE)
         page_pool_put_page(k, cpu, k.rxq[rxq].pool, where // PAGE_SIZE, EVERYTHING, direct)
 
 
@@ -213,9 +231,9 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
 
 @kernel_function(traced=False, entry=True)
 def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
-    """Free every receive buffer, parked pages too."""
+    """Free every receive buffer, parked and kept pages too."""
     q = k.rxq[rxq]
-    k.recycle[0].forced = 0
+    stop_recycling(k)
     for i in range(DESC_NUM):
         d = DESC(k, q.dev, i)
         if d.used:
@@ -227,5 +245,10 @@ def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
         page_pool_release_page(k, cpu, q.pool, pfn)
         put_page(k, cpu, pfn)
         pfn = unpark_any(k, rxq)
+    pfn = unshelve_any(k, rxq)
+    while pfn != NONE:
+        page_pool_release_page(k, cpu, q.pool, pfn)
+        put_page(k, cpu, pfn)
+        pfn = unshelve_any(k, rxq)
     RING(k, q.dev, 0).filled = 0
     return 0

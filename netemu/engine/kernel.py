@@ -108,6 +108,10 @@ class KernelFunction:
                     scope[name] = value.interpreted()
         return self._interpreted
 
+    def is_kept(self) -> bool:
+        """Does the disk cache know when its compiled form is stale?"""
+        return bool(self.plugin) or self.__module__.startswith("netemu.")
+
     def _compile(self) -> Any:
         """The dispatcher, from the disk cache if this is an entry point, else compiled with all it calls."""
         if self._compiled is not None:
@@ -122,7 +126,7 @@ class KernelFunction:
         body, scope = self._body()
         made = jit.dispatcher(
             body,
-            cached=self.entry and (bool(self.plugin) or self.__module__.startswith("netemu.")),
+            cached=self.entry and self.is_kept(),
             generation=jit.content_key(declarations(), *self.plugin),
             forceinline=self.inline,
             no_cpython_wrapper=not self.entry,

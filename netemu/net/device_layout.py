@@ -114,6 +114,7 @@ table(
         ("refill_short", "i4"),
         ("poll_node", "i4"),  # call paths to resume at
         ("phase_node", "i4"),
+        ("started", "i8"),  # when the poll that runs began
         ("polls", "i8"),
         ("arms", "i8"),
         ("events", "i8"),
@@ -130,6 +131,7 @@ table(
         ("list_count", "i4"),
         ("node", "i4"),  # call path of net_rx_action
         ("yield_to_process", "i4"),
+        ("started", "i8"),
         ("deadline", "i8"),
         ("time_squeeze", "i8"),
         ("runs", "i8"),

@@ -24,6 +24,7 @@ from .device_layout import (
 )
 from .skbuff import __kfree_skb_flush
 from .stack import consume_held, held_due
+from .timeline import SOFTIRQ, record_span
 
 NETDEV_BUDGET_PS = 2_000_000_000
 """netdev_budget_usecs: 2 ms."""
@@ -77,6 +78,7 @@ def softirq_begin(k: Kernel, cpu: int) -> None:
     s.running = 1
     s.runs += 1
     s.budget = NETDEV_BUDGET
+    s.started = c.clock
     s.deadline = c.clock + NETDEV_BUDGET_PS
     c.serving_softirq = 1
 
@@ -89,6 +91,7 @@ def softirq_end(k: Kernel, cpu: int) -> None:
     c.node = s.node
     if k.era[0].skb_napi_cache == 0:
         __kfree_skb_flush(k, cpu)
+    record_span(k, cpu, SOFTIRQ, s.started, 0, 0)
     c.node = 0
     c.serving_softirq = 0
     s.running = 0
@@ -120,6 +123,7 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     n.tx_work = 0
     n.refill_short = 0
     n.polls += 1
+    n.started = k.cpu[cpu].clock
     k.cpu[cpu].node = s.node
     enter(k, cpu, d.fn_poll)
     n.poll_node = k.cpu[cpu].node
@@ -153,6 +157,7 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
         q = k.rxq[n.rxq]
         if q.cq_head != q.cq_tail:
             napi_interrupt(k, napi, k.cpu[cpu].clock)
+    record_span(k, cpu, napi, n.started, n.work, n.tx_work)
     k.cpu[cpu].node = s.node
 
 

@@ -1,7 +1,7 @@
 """The run: packets arrive on the wire, CPUs advance one descriptor at a time, the smallest clock first.
 
 :func:`run_machine` is the only loop.  It returns to Python when it needs packets, when the output buffer is
-full, when an error is noted, after a number of steps, or when everything has come to rest.
+full, when gauges are to be read, when an error is noted, after a number of steps, or when everything has come to rest.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from .device_layout import (
 from .napi import cpu_step, has_work, napi_interrupt, next_tx_event
 from .rss import rss_queue
 from .stack import held_due
+from .timeline import sample_is_due
 
 DONE = 0
 NEED_INPUT = 1
 OUTPUT_FULL = 2
 FAULTED = 3
 PAUSED = 4
+SAMPLE_DUE = 5
 
 RATE_RECORDED = 0
 RATE_FIXED = 1
@@ -112,6 +114,8 @@ def goes_on(k: Kernel, cpu: int) -> bool:
     w = k.wire[0]
     if w.blocked == 0 and (w.next == w.count or w.rxq == 0 or w.arrival <= k.cpu[cpu].clock):
         return False
+    if sample_is_due(k, k.cpu[cpu].clock):
+        return False
     return k.machine[0].cpus == 1 and k.softirq[cpu].running != 0 and k.error[0].code == 0
 
 
@@ -165,6 +169,8 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
         best = first_to_act(k)
         first = k.agenda[best]
         k.horizon[0] = first
+        if sample_is_due(k, first):
+            return SAMPLE_DUE
         if w.next < w.count and w.blocked == 0:
             if w.rxq == 0:
                 wire_prepare(k)
