@@ -23,12 +23,13 @@ from .net import run as engine_run
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
 from .net.plugin_loader import load_driver
 from .net.rss import INDIRECTION
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, SAMPLE_DUE
 from .netdevice import NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
+from .sampling import Sampler
 from .sources import Source, open_source
 
 ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
@@ -42,12 +43,20 @@ Progress = Callable[[int, int, "int | None"], "bool | None"]
 
 
 class Replay:
-    """One replay in progress: a machine with one device, a source, perhaps an output file."""
+    """One replay in progress: a machine with one device, a source, perhaps an output file and somebody who watches."""
 
-    def __init__(self, machine: Machine, nic: NetDevice, source: Source, out: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        nic: NetDevice,
+        source: Source,
+        out: str | os.PathLike[str] | None,
+        sampler: Sampler | None = None,
+    ) -> None:
         self.machine = machine
         self.nic = nic
         self.source = source
+        self.sampler = sampler
         self.batch = Batch(BATCH_BYTES, BATCH_PACKETS)
         self.read_seconds = 0.0
         self.emulate_seconds = 0.0
@@ -90,6 +99,8 @@ class Replay:
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == SAMPLE_DUE and self.sampler is not None:
+                    self.sampler.read()
                 elif reason == DONE:
                     break
                 if progress is not None and now - told > 0.2 and finished:
@@ -176,6 +187,7 @@ def replay(
     memory_mb: int = DEFAULT_MEMORY_MB,
     options: Mapping[str, str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    timeline: bool = False,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Replay a trace through one emulated device and say where pages and time went.
@@ -185,6 +197,7 @@ def replay(
     succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
     ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
+    ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -213,13 +226,16 @@ def replay(
         _aim_wire(machine, nic, arrivals)
         _start_books(machine)
         initial = take_stock(k, nic.pages_held())
-        job = Replay(machine, nic, source, out)
+        sampler = Sampler(machine, nic) if timeline else None
+        job = Replay(machine, nic, source, out, sampler)
         finished = job.run(repeat, progress)
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     if policy is not None:
         data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
+    if sampler is not None:
+        data["timeline"] = sampler.report()
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)

@@ -125,7 +125,10 @@ def pool_report(k: Any, number: int) -> dict[str, int]:
 
 
 def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
-    """Every call path with calls, self and inclusive time, parents before children; and all busy time (ps)."""
+    """Every call path with calls, self and inclusive time, parents before children; and all busy time (ps).
+
+    ``cpu_calls`` and ``cpu_self_ns`` say which CPU's they were.
+    """
     k = machine.k
     if k.tree[0].full:
         raise EmulatorError(f"netemu itself is wrong: a run has more than {MAX_NODES} call paths")
@@ -134,7 +137,8 @@ def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
     parents = k.arrays["node"]["parent"][:nodes]
     rows = k.arrays["path_cost"].reshape(machine.cpus, MAX_NODES)[:, :nodes]
     calls = rows["calls"].sum(axis=0)
-    own = calls * k.arrays["cost"][functions] + rows["extra"].sum(axis=0)
+    by_cpu = rows["calls"] * k.arrays["cost"][functions] + rows["extra"]
+    own = by_cpu.sum(axis=0)
     total = own.copy()
     for node in range(nodes - 1, 0, -1):  # children have higher numbers than their parents
         total[parents[node]] += total[node]
@@ -151,6 +155,8 @@ def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
                     "self_ns": int(own[node]) / 1000,
                     "total_ns": int(total[node]) / 1000,
                     "percent": 100 * int(total[node]) / busy if busy else 0.0,
+                    "cpu_calls": rows["calls"][:, node].tolist(),
+                    "cpu_self_ns": [ps / 1000 for ps in by_cpu[:, node].tolist()],
                 }
             )
     return graph, busy

@@ -6,7 +6,6 @@ interval doubled: a run of any length leaves 512 to 1024 of them, and a short on
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ import numpy as np
 from .engine.kernel import REGISTERED
 from .engine.path import MAX_NODES
 from .machine import Machine
-from .mm.layout import NAPI_SLICES, NR_FRAG_CACHES
+from .engine.spinlock import queued_spin_lock_slowpath
+from .mm.layout import NAPI_SLICES, NR_FRAG_CACHES, PG_TAIL
 from .net.device_layout import TX_SKB
 from .net.skb_layout import SKB_LIVE
 from .net.timeline import SPAN_ROWS
@@ -47,31 +47,28 @@ class Sampler:
 
     def read(self) -> None:
         """Take one reading, and say when the next is due."""
-        now = min(int(self.machine.k.horizon[0]), int(self.machine.k.arrays["cpu"]["clock"].max()))
+        now = int(self.machine.k.horizon[0])
         self._take(now)
         if len(self.times) == MOST_READINGS:
             del self.times[1::2], self.readings[1::2]
             self.interval *= 2
         self.machine.k.timeline[0].next_sample = (now // self.interval + 1) * self.interval
 
-    def finish(self) -> None:
-        """The last reading, at the end of the run."""
-        self._take(int(self.machine.k.arrays["cpu"]["clock"].max()))
-
     def _take(self, now: int) -> None:
         self.times.append(now)
         self.readings.append(self.places() | self.counters())
 
     def report(self) -> dict[str, Any]:
-        """Times in ns, and each gauge as a list beside them."""
-        names = self.readings[-1] if self.readings else {}
+        """Times in ns and each gauge as a list beside them, after a last reading now; and what ran when."""
+        self._take(int(self.machine.k.arrays["cpu"]["clock"].max()))
         return {
             "interval_ns": self.interval / 1000,
             "times_ns": [time / 1000 for time in self.times],
-            "gauges": {name: [reading[name] for reading in self.readings] for name in names},
+            "gauges": {name: [reading[name] for reading in self.readings] for name in self.readings[-1]},
+            "spans": self._spans(),
         }
 
-    def spans(self) -> dict[str, Any]:
+    def _spans(self) -> dict[str, Any]:
         """Each poll and each softirq with its CPU, times in ns, in the order in which they ended."""
         k = self.machine.k
         rows = k.arrays["span"][: k.timeline[0].spans]
@@ -91,12 +88,12 @@ class Sampler:
         pools = k.arrays["pool"][: k.pools[0].count]
         cached = int((pools["cache_count"].astype(np.int64) << pools["order"]).sum())
         ringed = sum(self._ringed(number) for number in range(len(pools)))
-        frags = self._fragment_caches()
-        transmitted, received = self._skb_pages()
+        carved = self._fragment_caches()
+        transmitted = np.setdiff1d(self._skb_pages(sent=True), carved)
+        received = np.setdiff1d(self._skb_pages(sent=False), np.union1d(transmitted, carved))
         managed = int(k.arrays["zone"]["managed"].sum())
-        elsewhere = free + listed + cached + ringed + frags + transmitted + received
-        counts = (free, listed, cached, ringed, frags, received, transmitted, managed - elsewhere)
-        return dict(zip(PLACES, counts, strict=True))
+        counts = [free, listed, cached, ringed, *(self._size(pages) for pages in (carved, received, transmitted))]
+        return dict(zip(PLACES, [*counts, managed - sum(counts)], strict=True))
 
     def _ringed(self, number: int) -> int:
         k = self.machine.k
@@ -106,40 +103,37 @@ class Sampler:
             filled = p.ring_size
         return filled << p.order
 
-    def _fragment_caches(self) -> int:
+    def _fragment_caches(self) -> Any:
+        """Blocks that page_frag caches cut pieces from, by their heads."""
         k = self.machine.k
         caches = k.arrays["page_frag_cache"][: k.machine[0].cpus * NR_FRAG_CACHES]
         spent = (np.arange(caches.size) % NR_FRAG_CACHES == NAPI_SLICES) & (caches["offset"] == 0)
-        return self._size(caches["page"][~spent] - 1)
+        pages = caches["page"][~spent]
+        return self._heads(pages[pages > 0] - 1)
 
-    def _skb_pages(self) -> tuple[int, int]:
-        """Pages of skbs on transmit rings, and of all other skbs that are not on one of those."""
+    def _skb_pages(self, *, sent: bool) -> Any:
+        """Blocks of the skbs on transmit rings, or of all others, by their heads."""
         k = self.machine.k
         rows = k.arrays["skb"][: k.slab[0].skb_made]
         live = rows["state"] == SKB_LIVE
-        sent = np.zeros(rows.size, bool)
+        posted = np.zeros(rows.size, bool)
         for index in range(self.nic.nic.queues):
             q = k.txq[self.nic.nic.txq(index)]
-            posted = k.arrays["txd"][q.base + (np.arange(q.head, q.tail) & q.mask)]
-            sent[posted["skb"][posted["kind"] == TX_SKB]] = True
-        transmitted = self._pages_of(rows[live & sent])
-        received = np.setdiff1d(self._pages_of(rows[live & ~sent]), transmitted, assume_unique=True)
-        return self._size(transmitted), self._size(received)
-
-    def _pages_of(self, rows: Any) -> Any:
-        infos = self.machine.k.arrays["shinfo"][rows["shinfo"]]
+            ring = k.arrays["txd"][q.base + (np.arange(q.head, q.tail) & q.mask)]
+            posted[ring["skb"][ring["kind"] == TX_SKB]] = True
+        rows = rows[live & (posted == sent)]
+        infos = k.arrays["shinfo"][rows["shinfo"]]
         frags = infos["frag_page"][np.arange(infos["frag_page"].shape[1]) < infos["nr_frags"][:, None]]
         pages = np.concatenate([rows["head_page"], frags])
-        return np.unique(pages[pages >= 0])
+        return self._heads(pages[pages >= 0])
 
-    def _size(self, pages: Any) -> int:
-        """Base pages in the blocks that these pages belong to."""
-        if not len(pages):
-            return 0
+    def _heads(self, pages: Any) -> Any:
         table = self.machine.k.arrays["pages"]
-        pages = pages[pages >= 0]
-        heads = np.unique(np.where(table["flags"][pages] & PG_TAIL, table["head"][pages], pages))
-        return int((1 << table["order"][heads].astype(np.int64)).sum())
+        return np.unique(np.where(table["flags"][pages] & PG_TAIL, table["head"][pages], pages))
+
+    def _size(self, heads: Any) -> int:
+        """Base pages in blocks."""
+        return int((1 << self.machine.k.arrays["pages"]["order"][heads].astype(np.int64)).sum())
 
     def counters(self) -> dict[str, int]:
         """What was counted since the start, and how full rings are."""

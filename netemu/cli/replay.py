@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import values
+from netemu.cli import exports, values
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
 
@@ -81,6 +81,8 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@exports.options
+@click.option("--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll.")
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",
@@ -101,6 +103,7 @@ def command(
     options: dict[str, str],
     call_graph_limit: float,
     as_json: bool,
+    timeline: bool,
     **replayed: Any,
 ) -> None:
     """Replay the capture TRACE (pcap or pcapng; - is standard input) through an emulated NIC.
@@ -112,15 +115,22 @@ def command(
 
     if rq is not None:
         options = {**options, "rq": rq}
+    files = exports.taken_from(replayed)
+    timeline = timeline or exports.need_timeline(files)
     compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **replayed
+                "/dev/stdin" if trace == "-" else trace,
+                options=options,
+                timeline=timeline,
+                progress=progress,
+                **replayed,
             )
         finally:
             progress.close()
+        exports.write(files, result.to_dict())
         _print(result, as_json, call_graph_limit)
     if result.error is not None:
         complain(result.error)
