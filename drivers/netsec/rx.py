@@ -17,13 +17,14 @@ from netemu.net.dma import dma_sync_single_range_for_cpu, dma_sync_single_range_
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     EVERYTHING,
-    page_pool_alloc_pages,
-    page_pool_follow,
+    part_by_policy,
     page_pool_put_page,
     page_pool_release_page,
+    put_kept_pages,
+    rx_page,
 )
-from netemu.net.policy import hold_for_skb, next_part, policy_get, policy_put, settle_references, unshelve_any
-from netemu.net.recycle import park_page, recycle_draw, refuse_page, stop_recycling, unpark_any, unpark_page
+from netemu.net.policy import next_part, settle_references
+from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_any, unpark_page
 from netemu.net.skb_layout import NET_SKB_PAD
 from netemu.net.skbuff import (
     build_skb,
@@ -97,12 +98,10 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
         charge(k, cpu, STREAMING_MAP)
         return page_frag_alloc(k, cpu, NAPI_FRAGS, FRAG_SIZE)
     pfn = NONE
-    if k.policy[0].active:
-        pfn = policy_get(k, cpu, rxq)
-    elif k.recycle[0].forced:
+    if k.recycle[0].forced:
         pfn = unpark_page(k, rxq)
     if pfn == NONE:
-        pfn = page_pool_alloc_pages(k, cpu, q.pool)
+        pfn = rx_page(k, cpu, rxq)
     if pfn == NONE:
         return NONE
     if k.era[0].netsec_pool_sync == 0:
@@ -167,8 +166,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     pool = k.rxq[rxq].pool
     comes_back = k.era[0].pool_skb_recycle != 0 and k.era[0].netsec_skb_recycle != 0
     if k.policy[0].active and (not comes_back or k.policy[0].parts > 1):
-        hold_for_skb(k, pfn)
-        page_pool_follow(k, cpu, pool, pfn, EVERYTHING, policy_put(k, cpu, rxq, pfn))
+        part_by_policy(k, cpu, rxq, pfn)
         return
     if k.recycle[0].forced:
         if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
@@ -233,7 +231,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
 def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     """Free every receive buffer, parked and kept pages too."""
     q = k.rxq[rxq]
-    stop_recycling(k)
+    put_kept_pages(k, cpu, rxq)
     for i in range(DESC_NUM):
         d = DESC(k, q.dev, i)
         if d.used:
@@ -245,10 +243,5 @@ def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
         page_pool_release_page(k, cpu, q.pool, pfn)
         put_page(k, cpu, pfn)
         pfn = unpark_any(k, rxq)
-    pfn = unshelve_any(k, rxq)
-    while pfn != NONE:
-        page_pool_release_page(k, cpu, q.pool, pfn)
-        put_page(k, cpu, pfn)
-        pfn = unshelve_any(k, rxq)
     RING(k, q.dev, 0).filled = 0
     return 0

@@ -214,6 +214,7 @@ table(
         ("state", "i8"),  # random generator
         ("kept", "i8"),
         ("refused", "i8"),
+        ("reused", "i8"),  # kept pages that were handed out again
     ],
 )
 table("rss", [("queues", "i4")])

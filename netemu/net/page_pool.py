@@ -16,7 +16,7 @@ from ..engine.path import charge
 from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
-from .policy import CACHE, KEEP, RING, policy_put
+from .policy import CACHE, KEEP, RING, hold_for_skb, policy_get, policy_put, unshelve_any
 from .pool_layout import (
     CLAMPED_RING_SIZE,
     DEFAULT_RING_SIZE,
@@ -31,7 +31,7 @@ from .pool_layout import (
     PP_FLAG_PAGE_FRAG,
 )
 from .ptr_ring import ring_consume, ring_empty, ring_produce
-from .recycle import REFUSED
+from .recycle import REFUSED, stop_recycling
 
 EINVAL = -22
 E2BIG = -7
@@ -422,24 +422,6 @@ def page_pool_is_last_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     return True
 
 
-@kernel_function(traced=False)
-def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdict: int) -> None:
-    """Do with a whole page what a recycle policy says; one that it keeps is on its shelf already."""
-    if verdict == CACHE or verdict == RING:
-        mine = k.pool[pool].napi_cpu == cpu + 1
-        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 1 if verdict == CACHE and mine else 0)
-    elif verdict != KEEP:
-        page_pool_return_page(k, cpu, pool, pfn)
-
-
-@kernel_function(traced=False)
-def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
-    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
-    if k.pool[pool].napi_cpu != cpu + 1:  # the shelf is the consumer's: others need a lock
-        charge(k, cpu, RING_LOCK)
-    page_pool_follow(k, cpu, pool, pfn, sync, policy_put(k, cpu, k.pool[pool].rxq - 1, pfn))
-
-
 @kernel_function(traced=False, entry=True)
 def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
     """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
@@ -538,3 +520,51 @@ def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
     if left < 0:
         printk(k, cpu, FRAG_COUNT_NEGATIVE, pfn, left)
     return left
+
+
+# -- where a recycle policy decides ----------------------------------------------------------------------------------
+
+
+@kernel_function(traced=False)
+def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdict: int) -> None:
+    """Do with a whole page what a recycle policy says; one that it keeps is on its shelf already."""
+    if verdict == CACHE or verdict == RING:
+        mine = k.pool[pool].napi_cpu == cpu + 1
+        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 1 if verdict == CACHE and mine else 0)
+    elif verdict != KEEP:
+        page_pool_return_page(k, cpu, pool, pfn)
+
+
+@kernel_function(traced=False)
+def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
+    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
+    if k.pool[pool].napi_cpu != cpu + 1:  # the shelf is the consumer's: others need a lock
+        charge(k, cpu, RING_LOCK)
+    page_pool_follow(k, cpu, pool, pfn, sync, policy_put(k, cpu, k.pool[pool].rxq - 1, pfn))
+
+
+@kernel_function(traced=False, inline=True)
+def rx_page(k: Kernel, cpu: int, rxq: int) -> int:
+    """A page for a receive buffer: one that the policy has kept, else from the queue's pool.  NONE: no memory."""
+    if k.policy[0].active:
+        pfn = policy_get(k, cpu, rxq)
+        if pfn != NONE:
+            return pfn
+    return page_pool_alloc_pages(k, cpu, k.rxq[rxq].pool)
+
+
+@kernel_function(traced=False)
+def part_by_policy(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
+    """A page goes with an skb that does not bring it back to the pool: the skb gets a reference, the policy the page."""
+    hold_for_skb(k, pfn)
+    page_pool_follow(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, policy_put(k, cpu, rxq, pfn))
+
+
+@kernel_function(traced=False)
+def put_kept_pages(k: Kernel, cpu: int, rxq: int) -> None:
+    """Teardown of a queue: recycling ends, and every page that a policy has kept leaves the pool and is dropped."""
+    stop_recycling(k)
+    pfn = unshelve_any(k, rxq)
+    while pfn != NONE:
+        page_pool_return_page(k, cpu, k.rxq[rxq].pool, pfn)
+        pfn = unshelve_any(k, rxq)

@@ -74,6 +74,7 @@ def unpark_page(k: Kernel, rxq: int) -> int:
     if p.next == NONE:
         q.parked_last = 0
     q.parked -= 1
+    k.recycle[0].reused += 1
     return pfn
 
 
