@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from .engine import era, events, faults, log, path, spinlock
+from .engine import agenda, cacheline, era, events, faults, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
+    bql,
     contents,
     device_layout,
     dma,
     driver,
+    interrupts,
+    local,
     napi,
     page_pool,
     page_pool_frag,
     page_pool_shutdown,
     policy,
     ptr_ring,
+    qdisc,
     recycle,
     rss,
     run,
     skbuff,
+    slab_partial,
     stack,
     timeline,
 )
@@ -30,7 +35,10 @@ era.declare_era_table()
 seal()
 
 __all__ = [
+    "agenda",
+    "bql",
     "buddy",
+    "cacheline",
     "contents",
     "device_layout",
     "dma",
@@ -38,6 +46,8 @@ __all__ = [
     "era",
     "events",
     "faults",
+    "interrupts",
+    "local",
     "log",
     "mlx5",
     "napi",
@@ -51,10 +61,12 @@ __all__ = [
     "pcp",
     "policy",
     "ptr_ring",
+    "qdisc",
     "recycle",
     "rss",
     "run",
     "skbuff",
+    "slab_partial",
     "spinlock",
     "stack",
     "timeline",

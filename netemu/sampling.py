@@ -12,8 +12,8 @@ import numpy as np
 
 from .engine.kernel import REGISTERED
 from .engine.path import MAX_NODES
-from .machine import Machine
 from .engine.spinlock import queued_spin_lock_slowpath
+from .machine import Machine
 from .mm.layout import NAPI_SLICES, NR_FRAG_CACHES, PG_TAIL
 from .net.device_layout import TX_SKB
 from .net.skb_layout import SKB_LIVE
@@ -36,9 +36,7 @@ class Sampler:
         self.interval = FIRST_INTERVAL_PS
         self.times: list[int] = []
         self.readings: list[dict[str, int]] = []
-        self._waits_in_mm = {
-            f.number for f in REGISTERED if f.traced and f.__module__.startswith("netemu.mm.")
-        }
+        self._waits_in_mm = {f.number for f in REGISTERED if f.traced and f.__module__.startswith("netemu.mm.")}
         k = machine.k
         k.replace("span", np.zeros(SPAN_ROWS, k.arrays["span"].dtype))
         k.timeline[0].sampling = 1
@@ -69,7 +67,7 @@ class Sampler:
         }
 
     def _spans(self) -> dict[str, Any]:
-        """Each poll and each softirq with its CPU, times in ns, in the order in which they ended."""
+        """Each poll, and each softirq (``napi`` -1: net_tx_action, -2: net_rx_action), with its CPU; times in ns."""
         k = self.machine.k
         rows = k.arrays["span"][: k.timeline[0].spans]
         columns: dict[str, Any] = {name: rows[name].tolist() for name in ("cpu", "napi", "work", "tx_work")}

@@ -55,7 +55,10 @@ class Mlx5(Driver):
     link_gbps = 100.0
     max_mtu = 9978
     max_queues = 64
+    splits_pages = True
     tx_cq_budget = TX_CQ_POLL_BUDGET
+    rx_usecs = tx_usecs = 16.0
+    rx_frames = tx_frames = 32
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "rq": ("striding", "legacy"),
         "page_per_packet": ("no", "yes"),

@@ -31,13 +31,13 @@ def close_rq(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     while pfn != NONE:
         page_drop(k, cpu, rxq, pfn)
         pfn = unpark_any(k, rxq)
-    pfn = unshelve_any(k, rxq)
+    pfn = unshelve_any(k, cpu, rxq)
     while pfn != NONE:
         if k.era[0].mlx5_rx_cache != 0:
             page_pool_return_page(k, cpu, q.pool, pfn)
         else:
             page_drop(k, cpu, rxq, pfn)
-        pfn = unshelve_any(k, rxq)
+        pfn = unshelve_any(k, cpu, rxq)
     while r.cache_head != r.cache_tail:
         pfn = CACHE(k, q.dev, q.index * CACHE_SIZE + r.cache_head).page
         r.cache_head = (r.cache_head + 1) & (CACHE_SIZE - 1)

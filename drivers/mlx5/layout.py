@@ -175,6 +175,4 @@ def geometry(
             strides.append(1 << ceil_log2(part))
             left -= part
         bulk = 1 + len(sizes) % 2
-    return Geometry(
-        hw_mtu, headroom, linear, frames, frames, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0
-    )
+    return Geometry(hw_mtu, headroom, linear, frames, frames, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0)

@@ -162,7 +162,7 @@ def page_done(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) -> None:
 def page_drop(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
     """Release a page without recycling (queue teardown)."""
     pool = k.rxq[rxq].pool
-    settle_references(k, pfn)
+    settle_references(k, cpu, pfn)
     if k.era[0].mlx5_rx_cache != 0:
         page_release_fragmented(k, cpu, rxq, pfn, 0)
         return

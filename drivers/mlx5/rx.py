@@ -126,7 +126,7 @@ def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
         if pfn == NONE:
             return False
         f.page = pfn + 1
-        f.offset = next_part(k, pfn)
+        f.offset = next_part(k, cpu, pfn)
         f.used = 0
     return True
 
@@ -237,7 +237,7 @@ def build_linear_skb(k: Kernel, cpu: int, rxq: int, page: int, offset: int, leng
 def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
     """The skb holds the page too: with a page reference, or (v6.4) with one of the pool's fragments."""
     if k.era[0].mlx5_rx_cache == 0:
-        hold_for_skb(k, page)
+        hold_for_skb(k, cpu, page)
     else:
         skb_mark_for_recycle(k, cpu, skb)
 

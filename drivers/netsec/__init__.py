@@ -21,7 +21,10 @@ class Netsec(Driver):
     link_gbps = 1.0
     max_mtu = 1500
     max_queues = 1
+    splits_pages = True
     tx_cq_budget = DESC_NUM
+    rx_usecs = tx_usecs = 500.0
+    rx_frames = tx_frames = 8
 
     poll = path_name("netsec_napi_poll")
     poll_tx = path_name("netsec_clean_tx_dring")
@@ -35,6 +38,8 @@ class Netsec(Driver):
     tx_poll_one = tx.tx_poll_one
 
     def open(self, nic: Nic) -> None:
+        if nic.page_parts > 1 and rx.part_size(nic.mtu) > PAGE_SIZE // nic.page_parts:
+            raise UsageError(f"the recycle policy cuts pages into {nic.page_parts} parts: frames of netsec do not fit")
         nic.add_private(RING, 1)
         nic.add_private(DESC, DESC_NUM)
         nic.add_completion_ring(0, DESC_NUM)

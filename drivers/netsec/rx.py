@@ -17,15 +17,15 @@ from netemu.net.dma import dma_sync_single_range_for_cpu, dma_sync_single_range_
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     EVERYTHING,
-    part_by_policy,
     page_pool_put_page,
     page_pool_release_page,
+    part_by_policy,
     put_kept_pages,
     rx_page,
 )
 from netemu.net.policy import next_part, settle_references
 from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_any, unpark_page
-from netemu.net.skb_layout import NET_SKB_PAD
+from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.skbuff import (
     build_skb,
     kfree_skb,
@@ -46,8 +46,13 @@ BUFFER_FRAGMENT = 1
 BUFFER_PAGE = 2
 
 
+def part_size(mtu: int) -> int:
+    """Bytes of a page that one frame needs where pages are cut into parts."""
+    return (NET_SKB_PAD + mtu + ETH_HEADER_AND_FCS + 63) // 64 * 64 + SHARED_INFO_SIZE
+
+
 @inlined
-def page_headroom(k: Kernel) -> int:
+def page_headroom((k: Kernel) -> int:
     """Bytes before the frame in a page, or in the part of one that a recycle policy cuts it into."""
     if k.policy[0].parts > 1:
         return NET_SKB_PAD
@@ -106,7 +111,7 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
         return NONE
     if k.era[0].netsec_pool_sync == 0:
         dma_sync_single_range_for_device(k, cpu, RX_BUF_SIZE)
-    return pfn * PAGE_SIZE + next_part(k, pfn)
+    return pfn * PAGE_SIZE + next_part(k, cpu, pfn)
 
 
 @inlined
@@ -170,7 +175,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
         return
     if k.recycle[0].forced:
         if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
-            page_ref_add(k, pfn, 1)
+            page_ref_add(k, cpu, pfn, 1)
             park_page(k, rxq, pfn)
             return
         if k.era[0].pool_skb_recycle != 0 and not recycle_draw(k):
@@ -190,7 +195,7 @@ def free_buffer(k: Kernel, cpu: int, rxq: int, where: int, direct: int) -> None:
     elif how == BUFFER_FRAGMENT:
         page_frag_free(k, cpu, where // PAGE_SIZE)
     else:
-        settle_references(k, where // PAGE_SIZE)
+        settle_references(k, cpu, where // PAGE_SIZE)
         page_pool_put_page(k, cpu, k.rxq[rxq].pool, where // PAGE_SIZE, EVERYTHING, direct)
 
 

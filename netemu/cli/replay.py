@@ -82,7 +82,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     help="An option that the driver declares; may be repeated.",
 )
 @exports.options
-@click.option("--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll.")
+@click.option(
+    "--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll."
+)
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",

@@ -1,8 +1,8 @@
 """page_pool: the recycling allocator that NIC drivers take receive pages from.
 
 In the order of a page's life: creation, the fast path, refill from the ring, the slow path, DMA, return,
-the count of fragments.  Who may call what is said in each function; "the
-consumer" is the one context (a driver's NAPI) that allocates from the pool.
+the count of fragments, recycle policies.  Who may call what is said in each function; "the consumer" is the one
+context (a driver's NAPI) that allocates from the pool.
 Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to the vectors.
 """
 
@@ -13,6 +13,8 @@ from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
 from ..engine.path import charge
+from ..engine.spinlock import spin_lock_inlined, spin_unlock
+from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
@@ -29,6 +31,7 @@ from .pool_layout import (
     PP_FLAG_DMA_MAP,
     PP_FLAG_DMA_SYNC_DEV,
     PP_FLAG_PAGE_FRAG,
+    RING_LOCKS,
 )
 from .ptr_ring import ring_consume, ring_empty, ring_produce
 from .recycle import REFUSED, stop_recycling
@@ -49,9 +52,10 @@ INTO_CACHE = 2
 INTO_RING = 3
 LET_GO = 4
 
-RING_LOCK = cost_point("ptr_ring_producer_lock")
-RING_SLOT = cost_point("ptr_ring_slot")
-PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from another CPU or the allocator
+RING_LOCK = cost_point("ptr_ring_lock")
+RING_UNLOCK = cost_point("ptr_ring_unlock")
+RING_SLOT = cost_point("ptr_ring_slot")  # one slot written or read
+PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from the allocator
 
 
 # -- creation --------------------------------------------------------------------------------------------------------
@@ -126,6 +130,7 @@ def lock_for_refill(k: Kernel, cpu: int) -> None:
     """The ring's consumer lock, in the eras that take it."""
     if k.era[0].pool_refill_lock == 0:
         charge(k, cpu, RING_LOCK)
+        charge(k, cpu, RING_UNLOCK)
 
 
 @kernel_function
@@ -142,6 +147,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
         if pfn == NONE:
             break
         charge(k, cpu, RING_SLOT)
+        touch_page(k, cpu, pfn)
         if k.pages[pfn].nid != wanted:
             page_pool_return_page(k, cpu, pool, pfn)
             p.alloc_waive += 1
@@ -171,6 +177,7 @@ def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
         if pfn == NONE:
             return NONE
         charge(k, cpu, RING_SLOT)
+        touch_page(k, cpu, pfn)
         if p.cache_count == PP_ALLOC_CACHE_REFILL:
             p.alloc_refill += 1
             return pfn
@@ -197,6 +204,7 @@ def get_cached_in_softirq(k: Kernel, cpu: int, pool: int) -> int:
         if pfn == NONE:
             break
         charge(k, cpu, RING_SLOT)
+        touch_page(k, cpu, pfn)
         push_cache(k, pool, pfn)
     return first
 
@@ -363,11 +371,14 @@ def page_pool_recycle_in_cache(k: Kernel, pool: int, pfn: int) -> bool:
 @inlined
 def page_pool_recycle_in_ring(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     """Any CPU: append the page to the ring under the producer lock."""
-    charge(k, cpu, RING_LOCK)
-    if not ring_produce(k, pool, pfn):
-        return False
-    k.pool[pool].recycle_ring += 1
-    return True
+    spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
+    charge(k, cpu, RING_SLOT)
+    produced = ring_produce(k, pool, pfn)
+    charge(k, cpu, RING_UNLOCK)
+    spin_unlock(k, cpu, RING_LOCKS + pool)
+    if produced:
+        k.pool[pool].recycle_ring += 1
+    return produced
 
 
 @inlined
@@ -387,6 +398,7 @@ def direct_is_allowed(k: Kernel, cpu: int, pool: int, asked: int) -> bool:
 def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> int:
     """Recycle into the cache if allowed.  Returns the page if it is left for the ring, else NONE."""
     page = k.pages[pfn]
+    touch_page(k, cpu, pfn)
     refused = k.era[0].pool_pfmemalloc != 0 and page_is_pfmemalloc(k, pfn)
     if page.refcount == 1 and not refused and page.where != REFUSED:
         if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
@@ -452,13 +464,16 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
             kept += 1
     if kept == 0:
         return
-    charge(k, cpu, RING_LOCK)
+    spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
     stored = 0
     while stored < kept:
+        charge(k, cpu, RING_SLOT)
         if not ring_produce(k, pool, k.page_array[stored]):
             k.pool[pool].recycle_ring_full += 1
             break
         stored += 1
+    charge(k, cpu, RING_UNLOCK)
+    spin_unlock(k, cpu, RING_LOCKS + pool)
     k.pool[pool].recycle_ring += stored
     for i in range(stored, kept):
         page_pool_return_page(k, cpu, pool, k.page_array[i])
@@ -528,9 +543,10 @@ def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
 @kernel_function(traced=False)
 def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdict: int) -> None:
     """Do with a whole page what a recycle policy says; one that it keeps is on its shelf already."""
-    if verdict == CACHE or verdict == RING:
-        mine = k.pool[pool].napi_cpu == cpu + 1
-        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 1 if verdict == CACHE and mine else 0)
+    if verdict == CACHE and k.pool[pool].napi_cpu == cpu + 1:
+        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 1)
+    elif verdict in (CACHE, RING):
+        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 0)
     elif verdict != KEEP:
         page_pool_return_page(k, cpu, pool, pfn)
 
@@ -538,9 +554,13 @@ def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdic
 @kernel_function(traced=False)
 def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
     """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
-    if k.pool[pool].napi_cpu != cpu + 1:  # the shelf is the consumer's: others need a lock
-        charge(k, cpu, RING_LOCK)
-    page_pool_follow(k, cpu, pool, pfn, sync, policy_put(k, cpu, k.pool[pool].rxq - 1, pfn))
+    foreign = k.pool[pool].napi_cpu != cpu + 1  # the shelf is the consumer's: other CPUs need the ring's lock for it
+    if foreign:
+        spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
+    verdict = policy_put(k, cpu, k.pool[pool].rxq - 1, pfn)
+    if foreign:
+        spin_unlock(k, cpu, RING_LOCKS + pool)
+    page_pool_follow(k, cpu, pool, pfn, sync, verdict)
 
 
 @kernel_function(traced=False, inline=True)
@@ -555,8 +575,8 @@ def rx_page(k: Kernel, cpu: int, rxq: int) -> int:
 
 @kernel_function(traced=False)
 def part_by_policy(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
-    """A page goes with an skb that does not bring it back to the pool: the skb gets a reference, the policy the page."""
-    hold_for_skb(k, pfn)
+    """A page goes with an skb that does not bring it back: the skb gets a reference, the policy decides on the page."""
+    hold_for_skb(k, cpu, pfn)
     page_pool_follow(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, policy_put(k, cpu, rxq, pfn))
 
 
@@ -564,7 +584,7 @@ def part_by_policy(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
 def put_kept_pages(k: Kernel, cpu: int, rxq: int) -> None:
     """Teardown of a queue: recycling ends, and every page that a policy has kept leaves the pool and is dropped."""
     stop_recycling(k)
-    pfn = unshelve_any(k, rxq)
+    pfn = unshelve_any(k, cpu, rxq)
     while pfn != NONE:
         page_pool_return_page(k, cpu, k.rxq[rxq].pool, pfn)
-        pfn = unshelve_any(k, rxq)
+        pfn = unshelve_any(k, cpu, rxq)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from ..engine.faults import INDEX_OUT_OF_TABLE, fault, fault_code
 from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel, table
+from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE
 from ..mm.page_alloc import page_is_pfmemalloc, page_ref_add
 from .pool_layout import PP_ALLOC_CACHE_SIZE
@@ -37,7 +38,7 @@ LONGEST_RUN = 100_000
 """Rounds of loops that one call of a policy may take."""
 BIAS = 65535
 """References taken in one go by a policy with BIAS."""
-LOST = -2**31
+LOST = -(2**31)
 """What a policy's own code returns after a mistake that is noted already."""
 
 table(
@@ -145,9 +146,9 @@ def unshelve(k: Kernel, rxq: int, place: int) -> int:
 
 
 @inlined
-def may_be_reused(k: Kernel, pfn: int) -> bool:
+def may_be_reused(k: Kernel, cpu: int, pfn: int) -> bool:
     """Would nobody's data be overwritten if the page's next part were handed to the NIC?"""
-    if others(k, pfn) == 0:
+    if others(k, cpu, pfn) == 0:
         return True
     return k.policy[0].parts > 1 and (k.page_share[pfn].fresh > 0 or k.page_share[pfn].settled != 0)
 
@@ -162,12 +163,12 @@ def policy_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> int:
     verdict = ask(k, cpu, k.policy[0].put, rxq, pfn)
     if verdict == KEEP:
         if k.policy[0].parts > 1:
-            k.page_share[pfn].settled = 1 if others(k, pfn) <= 1 else 0
+            k.page_share[pfn].settled = 1 if others(k, cpu, pfn) <= 1 else 0
         if shelve(k, cpu, rxq, pfn):
             s.keep += 1
             return KEEP
         verdict = PAGE_ALLOCATOR
-    settle_references(k, pfn)
+    settle_references(k, cpu, pfn)
     if verdict == CACHE:
         s.cache += 1
     elif verdict == RING:
@@ -191,7 +192,7 @@ def policy_get(k: Kernel, cpu: int, rxq: int) -> int:
         fault(k, cpu, POLICY_CHOICE, packet_number(k), place)
         return NONE
     pfn = k.kept[shelf_slot(k, rxq, place)]
-    if not may_be_reused(k, pfn):
+    if not may_be_reused(k, cpu, pfn):
         fault(k, cpu, POLICY_BUSY, packet_number(k), pfn)
         return NONE
     s.reused += 1
@@ -199,13 +200,13 @@ def policy_get(k: Kernel, cpu: int, rxq: int) -> int:
 
 
 @inlined
-def next_part(k: Kernel, pfn: int) -> int:
+def next_part(k: Kernel, cpu: int, pfn: int) -> int:
     """Offset, in bytes, of the part of a page that the NIC is to use now; the page came from a pool or the shelf."""
     parts = k.policy[0].parts
     if parts <= 1:
         return 0
     s = k.page_share[pfn]
-    if others(k, pfn) == 0:
+    if others(k, cpu, pfn) == 0:
         s.fresh = parts
     s.fresh = max(s.fresh - 1, 0)
     s.part = (s.part + 1) % parts
@@ -213,34 +214,34 @@ def next_part(k: Kernel, pfn: int) -> int:
 
 
 @inlined
-def hold_for_skb(k: Kernel, pfn: int) -> None:
+def hold_for_skb(k: Kernel, cpu: int, pfn: int) -> None:
     """One more reference, for an skb: counted on the page, or out of those that were taken in advance."""
     if k.policy[0].bias == 0:
-        page_ref_add(k, pfn, 1)
+        page_ref_add(k, cpu, pfn, 1)
         return
     s = k.page_share[pfn]
     if s.bias <= 1:  # the driver's own is one of them
         taken = BIAS - max(s.bias, 1)
-        page_ref_add(k, pfn, taken)
+        page_ref_add(k, cpu, pfn, taken)
         s.bias = BIAS
     s.bias -= 1
 
 
 @inlined
-def settle_references(k: Kernel, pfn: int) -> None:
+def settle_references(k: Kernel, cpu: int, pfn: int) -> None:
     """Give back what was taken in advance, so that the page counts its holders again."""
     if k.policy[0].bias and k.page_share[pfn].bias > 1:
-        page_ref_add(k, pfn, 1 - k.page_share[pfn].bias)
+        page_ref_add(k, cpu, pfn, 1 - k.page_share[pfn].bias)
         k.page_share[pfn].bias = 0
 
 
 @inlined
-def unshelve_any(k: Kernel, rxq: int) -> int:
+def unshelve_any(k: Kernel, cpu: int, rxq: int) -> int:
     """Teardown: the oldest kept page, whoever else holds it; NONE when there is none."""
     if k.shelf[rxq].count == 0:
         return NONE
     pfn = unshelve(k, rxq, 0)
-    settle_references(k, pfn)
+    settle_references(k, cpu, pfn)
     return pfn
 
 
@@ -248,10 +249,11 @@ def unshelve_any(k: Kernel, rxq: int) -> int:
 
 
 @inlined
-def others(k: Kernel, pfn: int) -> int:
+def others(k: Kernel, cpu: int, pfn: int) -> int:
     """Who else holds page ``pfn``: references beyond the driver's own, so 0 means that it can be used again."""
     if pfn < 0 or pfn >= k.machine[0].pages:
         return 2**30
+    touch_page(k, cpu, pfn)
     if k.policy[0].bias and k.page_share[pfn].bias > 1:
         return k.pages[pfn].refcount - k.page_share[pfn].bias
     return k.pages[pfn].refcount - 1
@@ -317,7 +319,7 @@ def now(k: Kernel, cpu: int) -> int:
 @kernel_function(traced=False, entry=True, rare=True)
 def oldest_if_free(k: Kernel, cpu: int, rxq: int, count: int) -> int:
     """The ``get`` of a policy that has none of its own: the oldest kept page, unless somebody holds it."""
-    if count > 0 and others(k, kept_page(k, rxq, 0)) == 0:
+    if count > 0 and others(k, cpu, kept_page(k, rxq, 0)) == 0:
         return 0
     return NONE
 

@@ -116,7 +116,9 @@ class Policy:
         """What ``--recycle NAME:parameter=value`` can set, with the values in force."""
         if self.state is None:
             return {}
-        return {name: value for name, value in {**self.state.initial, **self.values}.items() if self._is_parameter(name)}
+        return {
+            name: value for name, value in {**self.state.initial, **self.values}.items() if self._is_parameter(name)
+        }
 
     def _is_parameter(self, name: str) -> bool:
         return self.state is not None and self.state.initial[name] != 0
@@ -126,7 +128,9 @@ class Policy:
         try:
             addresses = [function.address(k) for function in (self.put, self.get)]
         except Exception as error:
-            raise UsageError(f"policy {self.name}: cannot be compiled{line_in(error, self.path)}: {reason_of(error)}") from error
+            raise UsageError(
+                f"policy {self.name}: cannot be compiled{line_in(error, self.path)}: {reason_of(error)}"
+            ) from error
         row = k.policy[0]
         row.active, row.parts, row.bias = 1, self.parts, int(self.bias)
         row.put, row.get = addresses
@@ -167,14 +171,14 @@ def load_policy(text: str) -> Policy:
     name, _, settings = text.partition(":")
     policy = _loaded(name)
     for setting in filter(None, settings.split(",")):
-        parameter, equals, value = setting.partition("=")
+        parameter, _, value = setting.partition("=")
         if parameter not in policy.parameters:
             known = ", ".join(f"{name}={value}" for name, value in policy.parameters.items()) or "none"
             raise UsageError(f"policy {policy.name} has no parameter {parameter!r}; it has: {known}")
         try:
             policy.values[parameter] = int(value)
         except ValueError:
-            raise UsageError(f"policy {policy.name}: {parameter}={value} is not a whole number{'' if equals else ''}") from None
+            raise UsageError(f"policy {policy.name}: {parameter}={value} is not a whole number") from None
     return policy
 
 
@@ -249,7 +253,9 @@ def _declared(path: Path, function: FunctionType) -> PolicyFunction:
         takes = "put(k, cpu, rxq, pfn)" if function.__name__ == "put" else "get(k, cpu, rxq, count)"
         raise UsageError(f"policy file {path}: {function.__name__} has to be {takes}")
     if may_return_nothing(code):
-        raise UsageError(f"policy file {path}: {function.__name__}() can end without a result: return one on every way out")
+        raise UsageError(
+            f"policy file {path}: {function.__name__}() can end without a result: return one on every way out"
+        )
     return PolicyFunction(function)
 
 

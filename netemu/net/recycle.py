@@ -14,7 +14,7 @@ from ..mm.layout import NONE
 
 @inlined
 def uniform_draw(k: Kernel) -> int:
-    """A seeded random number from 1 to 2**32 - 1; as 0 never occurs, "at most 0" never and "at most 2**32" always holds."""
+    """A seeded random number from 1 to 2**32 - 1: never at most 0, always at most 2**32."""
     r = k.recycle[0]
     x = r.state
     x ^= (x << 13) & 0xFFFFFFFF

@@ -6,6 +6,7 @@ full, when gauges are to be read, when an error is noted, after a number of step
 
 from __future__ import annotations
 
+from ..engine.agenda import first_to_act, set_agenda
 from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from .device_layout import (
@@ -16,9 +17,10 @@ from .device_layout import (
     OVERSIZE,
     WIRE_OVERHEAD,
 )
-from .napi import cpu_step, has_work, napi_interrupt, next_tx_event
+from .interrupts import rx_completion
+from .local import stream_entered, stream_is_closed
+from .napi import cpu_step, has_work, next_event
 from .rss import rss_queue
-from .stack import held_due
 from .timeline import sample_is_due
 
 DONE = 0
@@ -70,6 +72,8 @@ def wire_step(k: Kernel) -> None:
     w = k.wire[0]
     rxq = w.rxq - 1
     q = k.rxq[rxq]
+    if stream_is_closed(k, w.packets):
+        return
     result = indirect(k, k.ops[q.dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
     if result == NO_DESCRIPTOR:
         if w.lossless:
@@ -79,40 +83,25 @@ def wire_step(k: Kernel) -> None:
     elif result == OVERSIZE:
         q.oversize += 1
     else:
-        napi_interrupt(k, q.napi, w.arrival)
+        stream_entered(k, w.packets)
+        rx_completion(k, q.napi, w.arrival)
     wire_consume(k)
 
 
-@kernel_function(traced=False)
-def next_event(k: Kernel, cpu: int) -> int:
-    """When an idle CPU has something to do again: a transmit completion or a held packet that is due."""
-    when = min(held_due(k, cpu), NEVER)
-    napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        when = min(when, k.txd[q.base + (q.head & q.mask)].done)
-    return when
-
-
-@kernel_function(traced=False)
-def wake_cpu(k: Kernel, cpu: int, when: int) -> None:
-    """Let an idle CPU sleep until ``when`` and take the interrupt, if that is what wakes it."""
+@inlined
+def sleep_until(k: Kernel, cpu: int, when: int) -> None:
+    """An idle CPU has nothing to do before ``when``."""
     c = k.cpu[cpu]
     if c.clock < when:
         c.idle += when - c.clock
         c.clock = when
-    napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        if k.txd[q.base + (q.head & q.mask)].done <= when:
-            napi_interrupt(k, napi, when)
 
 
 @inlined
 def goes_on(k: Kernel, cpu: int) -> bool:
     """A machine's only CPU need not be compared with others: it goes on while it has work and nothing arrives."""
     w = k.wire[0]
-    if w.blocked == 0 and (w.next == w.count or w.rxq == 0 or w.arrival <= k.cpu[cpu].clock):
+    if w.blocked == 0 and w.closed == 0 and (w.next == w.count or w.rxq == 0 or w.arrival <= k.cpu[cpu].clock):
         return False
     if sample_is_due(k, k.cpu[cpu].clock):
         return False
@@ -134,7 +123,7 @@ def update_agenda(k: Kernel, cpu: int) -> None:
     when = k.cpu[cpu].clock
     if not has_work(k, cpu):
         when = max(next_event(k, cpu), when)
-    k.agenda[cpu] = when
+    set_agenda(k, cpu, when)
 
 
 @kernel_function(traced=False, entry=True)
@@ -142,16 +131,6 @@ def start_agenda(k: Kernel, cpu: int) -> None:
     """Before a run: see what each CPU has to do."""
     for c in range(k.machine[0].cpus):
         update_agenda(k, c)
-
-
-@inlined
-def first_to_act(k: Kernel) -> int:
-    """The CPU that can act first; of several at the same time, the one with the lowest number."""
-    best = 0
-    for c in range(1, k.machine[0].cpus):
-        if k.agenda[c] < k.agenda[best]:
-            best = c
-    return best
 
 
 @kernel_function(traced=False, entry=True)
@@ -171,13 +150,11 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
         k.horizon[0] = first
         if sample_is_due(k, first):
             return SAMPLE_DUE
-        if w.next < w.count and w.blocked == 0:
+        if w.next < w.count and w.blocked == 0 and w.closed == 0:
             if w.rxq == 0:
                 wire_prepare(k)
             if w.arrival <= first:
-                target = k.napi[k.rxq[w.rxq - 1].napi].cpu
                 wire_step(k)
-                update_agenda(k, target)
                 continue
         if first == NEVER:
             if w.blocked != 0:
@@ -185,11 +162,9 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
                 wire_consume(k)
                 continue
             return DONE
-        if has_work(k, best):
+        sleep_until(k, best, first)
+        cpu_step(k, best)
+        while goes_on(k, best) and not output_is_full(k):
             cpu_step(k, best)
-            while goes_on(k, best) and not output_is_full(k):
-                cpu_step(k, best)
-        else:
-            wake_cpu(k, best, first)
         update_agenda(k, best)
     return PAUSED

@@ -11,8 +11,6 @@ from .device_layout import NEVER
 
 SPAN_ROWS = 1 << 15
 """Spans that one run can record; the first ones are kept, later ones only counted."""
-SOFTIRQ = -1
-"""span.napi of a whole net_rx_action."""
 
 table(
     "timeline",
@@ -25,7 +23,7 @@ table(
     ],
 )
 table(
-    "span",  # one poll of a NAPI, or one net_rx_action around several
+    "span",  # one poll of a NAPI, or (napi: -NET_TX_ACTION, -NET_RX_ACTION) a whole softirq
     [("cpu", "i4"), ("napi", "i4"), ("start", "i8"), ("end", "i8"), ("work", "i4"), ("tx_work", "i4")],
 )
 

@@ -14,6 +14,6 @@ def put(k, cpu, rxq, pfn):
 
 
 def get(k, cpu, rxq, count):
-    if count == 0 or others(k, kept_page(k, rxq, 0)) != 0:
+    if count == 0 or others(k, cpu, kept_page(k, rxq, 0)) != 0:
         return NONE
     return 0

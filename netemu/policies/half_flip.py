@@ -12,7 +12,7 @@ STATE = policy_state(flipped=0, given_up=0)
 
 def put(k, cpu, rxq, pfn):
     s = STATE(k, rxq)
-    if is_reserve(k, pfn) or not is_local(k, cpu, pfn) or others(k, pfn) > 1:
+    if is_reserve(k, pfn) or not is_local(k, cpu, pfn) or others(k, cpu, pfn) > 1:
         s.given_up += 1
         return PAGE_ALLOCATOR
     s.flipped += 1

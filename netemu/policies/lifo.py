@@ -16,7 +16,7 @@ def put(k, cpu, rxq, pfn):
 def get(k, cpu, rxq, count):
     s = STATE(k, rxq)
     for depth in range(1, min(count, s.scan) + 1):
-        if others(k, kept_page(k, rxq, count - depth)) == 0:
+        if others(k, cpu, kept_page(k, rxq, count - depth)) == 0:
             return count - depth
     s.busy += 1
     return NONE

@@ -24,7 +24,7 @@ def get(k, cpu, rxq, count):
     if count == 0:
         s.empty += 1
         return NONE
-    if others(k, kept_page(k, rxq, 0)) != 0:
+    if others(k, cpu, kept_page(k, rxq, 0)) != 0:
         s.busy += 1
         return NONE
     return 0

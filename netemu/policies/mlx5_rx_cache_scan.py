@@ -19,7 +19,7 @@ def put(k, cpu, rxq, pfn):
 def get(k, cpu, rxq, count):
     s = STATE(k, rxq)
     for place in range(min(count, s.scan)):
-        if others(k, kept_page(k, rxq, place)) == 0:
+        if others(k, cpu, kept_page(k, rxq, place)) == 0:
             s.skipped += place
             return place
     s.busy += 1

@@ -18,6 +18,6 @@ def put(k, cpu, rxq, pfn):
 
 def get(k, cpu, rxq, count):
     page = kept_page(k, rxq, 0)
-    if page == NONE or others(k, page) != 0 or not is_local(k, cpu, page):
+    if page == NONE or others(k, cpu, page) != 0 or not is_local(k, cpu, page):
         return NONE
     return 0

@@ -22,6 +22,6 @@ def put(k, cpu, rxq, pfn):
 
 def get(k, cpu, rxq, count):
     for place in range(min(count, STATE(k, rxq).scan)):
-        if others(k, kept_page(k, rxq, place)) == 0:
+        if others(k, cpu, kept_page(k, rxq, place)) == 0:
             return place
     return NONE

@@ -10,7 +10,7 @@ STATE = policy_state(size=1024, scan=4, waited=0, overflow=0)
 
 def put(k, cpu, rxq, pfn):
     s = STATE(k, rxq)
-    if others(k, pfn) == 0:
+    if others(k, cpu, pfn) == 0:
         return CACHE
     if kept(k, rxq) >= s.size:
         s.overflow += 1
@@ -21,6 +21,6 @@ def put(k, cpu, rxq, pfn):
 
 def get(k, cpu, rxq, count):
     for place in range(min(count, STATE(k, rxq).scan)):
-        if others(k, kept_page(k, rxq, place)) == 0:
+        if others(k, cpu, kept_page(k, rxq, place)) == 0:
             return place
     return NONE

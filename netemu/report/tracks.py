@@ -12,6 +12,8 @@ Result = Mapping[str, Any]
 
 DEVICE = 1
 """pid of the device, to which all tracks belong."""
+SOFTIRQS = {-1: "net_tx_action", -2: "net_rx_action"}
+"""What a span's ``napi`` below 0 stands for."""
 PLACES = ("buddy", "pcp", "pool_cache", "pool_ring", "page_frag_cache", "skb", "tx", "driver")
 """Gauges that count pages by where they are."""
 
@@ -60,7 +62,7 @@ def _slices(spans: Mapping[str, Any], poll: str) -> Iterator[dict[str, Any]]:
         ts, till = round(start / 1000, 3), round(end / 1000, 3)
         made: dict[str, Any] = {"ph": "X", "pid": DEVICE, "tid": cpu, "ts": ts, "dur": round(till - ts, 3)}
         if napi < 0:
-            yield made | {"name": "net_rx_action", "cat": "softirq"}
+            yield made | {"name": SOFTIRQS[napi], "cat": "softirq"}
         else:
             arguments = {"queue": napi, "work": work, "tx_work": tx_work}
             yield made | {"name": poll, "cat": "napi", "args": arguments}

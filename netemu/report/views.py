@@ -1,4 +1,4 @@
-"""Counters as the kernel's own tools print them: ``ethtool -S`` and the page-pool dumps of the netdev netlink family."""
+"""Counters as the kernel's own tools print them: ``ethtool -S`` and the netdev netlink family's page-pool dumps."""
 
 from __future__ import annotations
 
