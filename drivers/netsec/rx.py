@@ -52,7 +52,7 @@ def part_size(mtu: int) -> int:
 
 
 @inlined
-def page_headroom((k: Kernel) -> int:
+def page_headroom(k: Kernel) -> int:
     """Bytes before the frame in a page, or in the part of one that a recycle policy cuts it into."""
     if k.policy[0].parts > 1:
         return NET_SKB_PAD
