@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .engine.kernel import REGISTERED
+from .engine.kernel import NAMES, REGISTERED
 from .engine.path import MAX_NODES
-from .engine.spinlock import queued_spin_lock_slowpath
 from .machine import Machine
 from .mm.layout import NAPI_SLICES, NR_FRAG_CACHES, PG_TAIL
 from .net.device_layout import TX_SKB
@@ -99,7 +98,7 @@ class Sampler:
         filled: int = (p.producer - p.consumer_head) % p.ring_size
         if filled == 0 and k.pool_ring[p.ring_base + p.consumer_head] != 0:
             filled = p.ring_size
-        return filled << p.order
+        return filled << int(p.order)
 
     def _fragment_caches(self) -> Any:
         """Blocks that page_frag caches cut pieces from, by their heads."""
@@ -171,6 +170,6 @@ class Sampler:
         nodes = k.tree[0].nodes + 1
         functions = k.arrays["node"]["function"][:nodes]
         parents = k.arrays["node"]["parent"][:nodes]
-        waiting = np.flatnonzero(functions == queued_spin_lock_slowpath.number)
+        waiting = np.flatnonzero(functions == NAMES.index("queued_spin_lock_slowpath"))
         below = [node for node in waiting if int(functions[parents[node]]) in self._waits_in_mm]
         return k.arrays["path_cost"]["extra"].reshape(self.machine.cpus, MAX_NODES)[:, below].sum(axis=1)

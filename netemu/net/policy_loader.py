@@ -43,7 +43,7 @@ class PolicyState(PrivateTable):
         self.initial = dict(initial)
 
 
-def policy_state(**initial: int) -> PolicyState:
+def policy_state(**initial: int) -> Any:
     """Declare the state of a policy: integers by name, with the value that each queue starts with.
 
     Those that start with 0 are counters and show up in reports; the others are parameters, which

@@ -134,7 +134,7 @@ class _Check:
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             if isinstance(node, ast.AugAssign):
                 self.operator(node.op, node.lineno)
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            targets: list[ast.expr] = list(node.targets) if isinstance(node, ast.Assign) else [node.target]
             for target in targets:
                 self.target(target)
             if node.value is not None:
