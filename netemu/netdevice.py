@@ -78,10 +78,10 @@ class DeviceSettings:
             return index % cpus
         if not self.irq_affinity:
             raise UsageError("irq_affinity names no CPU")
-        cpu = self.irq_affinity[index % len(self.irq_affinity)]
-        if not 0 <= cpu < cpus:
-            raise UsageError(f"irq_affinity names CPU {cpu}; the machine has CPUs 0 to {cpus - 1}")
-        return cpu
+        for cpu in self.irq_affinity:
+            if not 0 <= cpu < cpus:
+                raise UsageError(f"irq_affinity names CPU {cpu}; the machine has CPUs 0 to {cpus - 1}")
+        return self.irq_affinity[index % len(self.irq_affinity)]
 
 
 class NetDevice:

@@ -267,8 +267,9 @@ def replay(
     if sampler is not None:
         data["timeline"] = sampler.report()
     for cpu in range(cpus):
-        with machine.softirq(cpu):
-            skb_defer_free_flush(k, cpu)
+        if k.softnet[cpu].defer_count:
+            with machine.softirq(cpu):
+                skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)

@@ -11,6 +11,7 @@ import click
 from netemu.cli import exports, values
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
+from netemu.cli.machine_options import machine_options, taken
 
 if TYPE_CHECKING:
     from netemu import ReplayResult
@@ -81,6 +82,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@machine_options
 @exports.options
 @click.option(
     "--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll."
@@ -101,8 +103,6 @@ def command(
     /,
     *,
     trace: str,
-    rq: str | None,
-    options: dict[str, str],
     call_graph_limit: float,
     as_json: bool,
     timeline: bool,
@@ -115,8 +115,6 @@ def command(
     import netemu
     from netemu.cli.progress import ReplayProgress, compile_if_needed
 
-    if rq is not None:
-        options = {**options, "rq": rq}
     files = exports.taken_from(replayed)
     timeline = timeline or exports.need_timeline(files)
     compile_if_needed()
@@ -124,11 +122,7 @@ def command(
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace,
-                options=options,
-                timeline=timeline,
-                progress=progress,
-                **replayed,
+                "/dev/stdin" if trace == "-" else trace, timeline=timeline, progress=progress, **replay_arguments(replayed)
             )
         finally:
             progress.close()
@@ -141,6 +135,15 @@ def command(
         ctx.exit(signal_status(interruption.signum))
     if result.error is not None:
         ctx.exit(FAILED)
+
+
+def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`netemu.replay` takes, from the values of this command's options but those of its outputs."""
+    arguments = taken(given)
+    rq = arguments.pop("rq")
+    if rq is not None:
+        arguments["options"] = {**arguments["options"], "rq": rq}
+    return arguments
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:
