@@ -67,6 +67,7 @@ class Replay:
         self._last = 0
         self._shift = 0
         self._passes = 1
+        self._left: int | None = None
         self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
         k = machine.k
         if k.arrays["feed"].dtype != PACKET:
@@ -81,10 +82,11 @@ class Replay:
             objects = k.arrays["object"].size
             k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
 
-    def run(self, repeat: int, progress: Progress | None) -> bool:
-        """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
+    def run(self, repeat: int, packets: int | None, progress: Progress | None) -> bool:
+        """Replay ``repeat`` passes, or ``packets`` packets, to the end; False when ``progress`` asked to stop before."""
         k = self.machine.k
-        self._passes = repeat
+        self._passes = repeat if packets is None else packets
+        self._left = packets
         steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
         told = time.perf_counter()
         finished = True
@@ -125,19 +127,27 @@ class Replay:
         w.blocked = 0
         w.eof = 1
 
+    def _read_batch(self) -> int:
+        """Packets read into the batch that are to be replayed."""
+        count = self.source.read_into(self.batch)
+        if self._left is not None:
+            count = min(count, self._left)
+            self._left -= count
+        return count
+
     def _read(self) -> None:
         k = self.machine.k
         w = k.wire[0]
         start = time.perf_counter()
         count = 0
         try:
-            count = self.source.read_into(self.batch)
-            while count == 0 and self._passes > 1 and self._first is not None:
+            count = self._read_batch()
+            while count == 0 and self._left != 0 and self._passes > 1 and self._first is not None:
                 self._passes -= 1
                 gap = max((self._last - self._shift - self._first) // max(w.packets - 1, 1), 1)
                 self._shift = self._last - self._first + gap
                 self.source.rewind()
-                count = self.source.read_into(self.batch)
+                count = self._read_batch()
         except CaptureError as error:
             self.error = error
         self.read_seconds += time.perf_counter() - start
@@ -183,6 +193,7 @@ def replay(
     action: str = "forward",
     rate: str | float = "max",
     repeat: int = 1,
+    packets: int | None = None,
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
@@ -206,6 +217,7 @@ def replay(
     the number of CPUs.  ``recycle``: ``"mechanism"``, the probability with which each recycle attempt
     succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"``
     (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets per second.
+    ``packets``: go round the trace until so many were offered, instead of ``repeat`` times.
     ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
@@ -220,6 +232,8 @@ def replay(
     """
     if action not in ACTIONS:
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
+    if packets is not None and packets < 1:
+        raise UsageError(f"packets is at least 1, not {packets}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
     if not 1 <= netdev_budget <= 1 << 20:
@@ -258,7 +272,7 @@ def replay(
         initial = take_stock(k, nic.pages_held())
         sampler = Sampler(machine, nic) if timeline else None
         job = Replay(machine, nic, source, out, sampler)
-        finished = job.run(repeat, progress)
+        finished = job.run(repeat, packets, progress)
     if job.error is not None and k.wire[0].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
@@ -289,6 +303,7 @@ def replay(
             "action": action,
             "rate": str(rate),
             "repeat": repeat,
+            "packets": packets,
             "mtu": mtu,
             "hold_us": hold_us,
             "window": window,

@@ -104,6 +104,7 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
             "wait_ns": int(locks["wait"].sum()) / 1000,
             "hold_ns": int(locks["hold"].sum()) / 1000,
         },
+        "recycling": recycling(k, nic),
         "callgraph": graph,
         "leaks": [],
         "pages": {
@@ -114,6 +115,21 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
             "places": books.places,
         },
     }
+
+
+def recycling(k: Any, nic: NetDevice) -> dict[str, Any]:
+    """Receive pages that were wanted since the device was opened, and how many of them the page allocator gave.
+
+    ``percent`` of them were recycled; None where no page was wanted one by one (a driver without a pool).
+    """
+    pools = k.arrays["pool"][: k.pools[0].count]
+    reused = int(k.arrays["shelf"]["reused"].sum())
+    reused += nic.ethtool().get("rx_cache_reuse", int(k.recycle[0].reused))
+    slow = int(pools["alloc_slow"].sum() + pools["alloc_slow_high_order"].sum())
+    wanted = reused + slow + int(pools["alloc_fast"].sum() + pools["alloc_refill"].sum())
+    fresh = int(pools["hold_cnt"].sum()) if k.era[0].pool_accounting != 0 else slow
+    percent = max(100 * (1 - fresh / wanted), 0.0) if wanted else None
+    return {"pages_wanted": wanted, "pages_from_allocator": fresh, "percent": percent}
 
 
 def pool_report(k: Any, number: int) -> dict[str, int]:

@@ -18,6 +18,7 @@ from .net.device_layout import TX_SKB
 from .net.skb_layout import SKB_LIVE
 from .net.timeline import SPAN_ROWS
 from .netdevice import NetDevice
+from .results import recycling
 
 MOST_READINGS = 1024
 FIRST_INTERVAL_PS = 2_000_000
@@ -138,9 +139,9 @@ class Sampler:
         nic = self.nic.nic
         rxqs = k.arrays["rxq"][nic.rxq(0) : nic.rxq(0) + nic.queues]
         txqs = k.arrays["txq"][nic.txq(0) : nic.txq(0) + nic.queues]
-        pools = k.arrays["pool"][: k.pools[0].count]
         zones = k.arrays["zone"]
         run = k.run[0]
+        recycled = recycling(k, self.nic)
         lost = int(rxqs["out_of_buffer"].sum() + rxqs["oversize"].sum())
         reading = {
             "rx_backlog": int((rxqs["cq_tail"] - rxqs["cq_head"]).sum()),
@@ -149,8 +150,8 @@ class Sampler:
             "dropped": lost + run.dropped_no_skb + run.dropped_by_qdisc + run.dropped_by_consumer,
             "pages_allocated": int(zones["allocated"].sum()),
             "pages_freed": int(zones["freed"].sum()),
-            "recycled_by_pool": int(pools["recycle_cached"].sum() + pools["recycle_ring"].sum()),
-            "recycled_by_driver": self._reused(),
+            "pages_wanted": recycled["pages_wanted"],
+            "pages_from_allocator": recycled["pages_from_allocator"],
             "zone_lock_wait_ns": int(k.arrays["lock"]["wait"][: self.machine.nodes].sum()) // 1000,
         }
         for cpu, wait in enumerate(self._waits()):
@@ -158,11 +159,6 @@ class Sampler:
         for cpu in range(self.machine.cpus):
             reading[f"pcp_cpu{cpu}"] = int(k.arrays["pcp"]["count"][cpu :: self.machine.cpus].sum())
         return reading
-
-    def _reused(self) -> int:
-        """Pages that the driver's cache or the recycle policy handed out again."""
-        kept = int(self.machine.k.arrays["shelf"]["reused"].sum()) + int(self.machine.k.recycle[0].kept)
-        return kept + self.nic.ethtool().get("rx_cache_reuse", 0)
 
     def _waits(self) -> Any:
         """Per CPU: time waited for zone->lock (ps), which is what functions of the page allocator have waited."""

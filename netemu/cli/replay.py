@@ -71,6 +71,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     help="When packets arrive.",
 )
 @click.option("--repeat", type=_AT_LEAST_ONE, default=1, show_default=True, help="Times to replay the capture.")
+@click.option(
+    "--packets", type=_AT_LEAST_ONE, help="Replay the capture over and over until so many packets were offered."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of every random choice.")
 @click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
 @click.option("--rq", type=click.Choice(["legacy", "striding"]), help="mlx5: kind of receive queue.")
@@ -122,7 +125,10 @@ def command(
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, timeline=timeline, progress=progress, **replay_arguments(replayed)
+                "/dev/stdin" if trace == "-" else trace,
+                timeline=timeline,
+                progress=progress,
+                **replay_arguments(replayed),
             )
         finally:
             progress.close()
@@ -140,7 +146,7 @@ def command(
 def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
     """What :func:`netemu.replay` takes, from the values of this command's options but those of its outputs."""
     arguments = taken(given)
-    rq = arguments.pop("rq")
+    rq = arguments.pop("rq", None)
     if rq is not None:
         arguments["options"] = {**arguments["options"], "rq": rq}
     return arguments
