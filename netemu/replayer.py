@@ -83,7 +83,7 @@ class Replay:
             k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
 
     def run(self, repeat: int, packets: int | None, progress: Progress | None) -> bool:
-        """Replay ``repeat`` passes, or ``packets`` packets, to the end; False when ``progress`` asked to stop before."""
+        """Replay ``repeat`` passes, or ``packets`` packets; False when ``progress`` asked to stop before the end."""
         k = self.machine.k
         self._passes = repeat if packets is None else packets
         self._left = packets

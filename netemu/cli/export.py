@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-FORMATS = ("folded", "perf-script", "speedscope", "perfetto", "ethtool", "netlink")
+FORMATS = ("folded", "perf-script", "speedscope", "perfetto", "ethtool", "netlink", "html")
 
 
 @click.command("export", short_help="Turn the JSON of a replay into what other tools read.")
@@ -18,7 +18,7 @@ FORMATS = ("folded", "perf-script", "speedscope", "perfetto", "ethtool", "netlin
 def command(result: str, form: str) -> None:
     """Read RESULT (the JSON of netemu replay; - is standard input) and print it in another format.
 
-    perfetto needs a result with a timeline: replay --timeline --json.
+    perfetto and html need a result with a timeline: replay --timeline --json.
     """
     from netemu.report import formats
 

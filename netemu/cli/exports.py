@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 _HELP = {
+    "html": "Write a report with pictures, one file that needs nothing else.",
     "folded": "Write folded stacks, for flame graph tools.",
     "speedscope": "Write JSON for speedscope, a profile for each CPU.",
     "perfetto": "Write JSON for Perfetto and chrome://tracing: polls and gauges over virtual time.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import stacks, tracks, views
+from . import html, stacks, tracks, views
 
 Result = Mapping[str, Any]
 
@@ -23,8 +23,9 @@ FORMATS: dict[str, Callable[[Result], str | Iterable[str]]] = {
     "perfetto": tracks.perfetto,
     "ethtool": views.ethtool,
     "netlink": _netlink,
+    "html": html.replay_page,
 }
-NEED_TIMELINE = ("perfetto",)
+NEED_TIMELINE = ("perfetto", "html")
 """Formats that show virtual time passing."""
 
 

@@ -81,7 +81,12 @@ def _sweep(data: dict[str, Any], path: Path) -> Sweep:
     fixed = {name: _value(name, value, folder) for name, value in _flat(data.get("fixed", {}), "fixed").items()}
     axes: dict[str, tuple[Value, ...]] = {}
     traces = data["trace"] if isinstance(data["trace"], list) else [data["trace"]]
-    _add_axis(axes, fixed, "trace", [str(folder / trace) if isinstance(trace, str) else trace for trace in traces])
+    _add_axis(
+        axes,
+        fixed,
+        "trace",
+        [os.path.normpath(folder / trace) if isinstance(trace, str) else trace for trace in traces],
+    )
     for name, values in _flat(data.get("grid", {}), "grid").items():
         if name in fixed:
             raise ValueError(f"{name} is both fixed and in the grid")
@@ -127,7 +132,7 @@ def _value(name: str, value: Any, folder: Path) -> Value:
     if isinstance(value, str):
         file, colon, rest = value.partition(":")
         if file.endswith(_FILES) and (folder / file).exists():
-            return f"{folder / file}{colon}{rest}"
+            return f"{os.path.normpath(folder / file)}{colon}{rest}"
     return value
 
 
