@@ -9,7 +9,19 @@ from netemu.cli.commands import Commands
 
 COMMANDS = Commands(
     name="netemu",
-    modules=("replay", "compare", "sweep", "export", "policies", "new", "eras", "platforms", "conformance", "bench", "warmup"),
+    modules=(
+        "replay",
+        "compare",
+        "sweep",
+        "export",
+        "policies",
+        "new",
+        "eras",
+        "platforms",
+        "conformance",
+        "bench",
+        "warmup",
+    ),
     help="Replay captures through emulated NIC drivers and see where pages and time go.",
 )
 

@@ -33,7 +33,8 @@ def command(name: str | None, as_json: bool) -> None:
         return
     policy = load_policy(name)
     if as_json:
-        click.echo(json.dumps({**_summary(policy), "file": str(policy.path), "text": policy.path.read_text()}, indent=2))
+        shown = {**_summary(policy), "file": str(policy.path), "text": policy.path.read_text()}
+        click.echo(json.dumps(shown, indent=2))
     else:
         click.echo(policy.path.read_text(), nl=False)
 

@@ -32,6 +32,10 @@ _LIFE = {
 """Places that a page goes through between two stays in the buddy allocator, and what the chart calls them."""
 
 
+_ALONE = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+"""What a page may load: nothing."""
+
+
 def replay_page(result: Result) -> str:
     """The report of one replay that was made with a timeline.  Raises UsageError for one without."""
     title = f"{result['driver']}, kernel {result['era']}: {result['trace']}"
@@ -97,6 +101,7 @@ def _page(title: str, about: str, body: str) -> str:
     style, script = files.joinpath("page.css").read_text(), files.joinpath("flame.js").read_text()
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_ALONE}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="data:,"><title>{escape(title)}</title>\n<style>\n{style}</style></head>\n<body>'
         f'<header><h1>{escape(title)}</h1><p class="about">{escape(about)}</p></header>\n<main>{body}</main>\n'

@@ -58,7 +58,7 @@ def delta(base: Result, test: Result) -> Metrics:
 def functions(base: Result, test: Result) -> list[dict[str, Any]]:
     """Virtual ns per packet that each function itself took in both, the largest changes first."""
     before, after = _per_packet(base), _per_packet(test)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"function": name, "base_ns": before.get(name, 0.0), "test_ns": after.get(name, 0.0)}
         for name in sorted(before.keys() | after.keys())
     ]

@@ -7,7 +7,18 @@ A policy is compiled, so it is plain: whole numbers, if, while, for over range(.
 is imported here.  What it does wrong ends the replay with the number of the packet.
 """
 
-from netemu.policies import CACHE, KEEP, NONE, PAGE_ALLOCATOR, is_local, is_reserve, kept, kept_page, others, policy_state
+from netemu.policies import (
+    CACHE,
+    KEEP,
+    NONE,
+    PAGE_ALLOCATOR,
+    is_local,
+    is_reserve,
+    kept,
+    kept_page,
+    others,
+    policy_state,
+)
 
 # What each receive queue remembers.  Names that start with 0 are counters: reports show them.  The others are
 # parameters: --recycle FILE.py:size=64 sets one.

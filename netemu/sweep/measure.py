@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from typing import Any
@@ -12,9 +14,17 @@ _ONE_AT_A_TIME = threading.Lock()
 """Code is compiled by one thread of a process only."""
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that hands out the points."""
+def start_worker() -> None:
+    """A process that measures: it leaves Ctrl-C to the one that hands out the points, and ends with that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def measure(words: tuple[str, ...]) -> Row:

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from typing import Any, Protocol
 
 from ..errors import NetemuError, UsageError
-from .measure import Row, ignore_interrupts, measure
+from .measure import Row, measure, start_worker
 from .spec import Point
 
 
@@ -33,7 +33,7 @@ class Processes:
 
     def run(self, points: Sequence[Point]) -> Iterator[tuple[Point, Row]]:
         jobs = min(self.jobs, len(points))
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=ignore_interrupts) as self._pool:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=start_worker) as self._pool:
             asked = {self._pool.submit(measure, point.words): point for point in points}
             self._waiting = list(asked)
             try:
@@ -66,12 +66,11 @@ class Dask:
             from distributed import as_completed as finished
         except ImportError:
             raise UsageError("--dask needs Dask: install netemu-kernel[dask]") from None
+        cluster: Any = self.address
         if self.address == "local":
             cluster = LocalCluster(
                 n_workers=min(self.jobs, len(points)), threads_per_worker=1, dashboard_address=None, silence_logs=50
             )
-        else:
-            cluster = self.address
         try:
             client = Client(cluster, timeout="10s")
         except OSError:

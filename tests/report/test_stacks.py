@@ -17,9 +17,10 @@ UNITS = {"none", "nanoseconds", "microseconds", "milliseconds", "seconds", "byte
 
 def self_times(data: dict[str, Any]) -> Counter[str]:
     """Rounded ns by folded stack, on all CPUs."""
-    return Counter(
-        {";".join(["netemu", *entry["path"]]): round(entry["self_ns"]) for entry in data["callgraph"]}
-    ) - Counter()
+    return (
+        Counter({";".join(["netemu", *entry["path"]]): round(entry["self_ns"]) for entry in data["callgraph"]})
+        - Counter()
+    )
 
 
 def collapsed(text: str) -> Counter[str]:
