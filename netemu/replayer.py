@@ -17,24 +17,29 @@ from .engine import jit
 from .engine.faults import raise_fault
 from .errors import EmulatorError, UsageError
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
-from .mm.layout import NR_FRAG_CACHES, PAGE_SIZE
+from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
-from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, NETDEV_BUDGET
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.rss import INDIRECTION
-from .net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, SAMPLE_DUE
+from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, SAMPLE_DUE
 from .net.skbuff import skb_defer_free_flush
 from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .programs import XdpProgram
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sampling import Sampler
 from .sources import Source, open_source
 
-ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
+ACTIONS = {
+    "forward": ACTION_FORWARD,
+    "local": ACTION_LOCAL,
+    "drop": ACTION_DROP,
+    "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
+}
 BATCH_PACKETS = 8192
 BATCH_BYTES = 1 << 20
 STEPS_COMPILED = 1 << 17
@@ -76,11 +81,9 @@ class Replay:
         k.replace("feed_data", self.batch.data)
         if self._writer is not None:
             k.run[0].record_output = 1
-            k.run[0].keep_contents = 1
+            machine.keep_contents()
             k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
             k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
-            objects = k.arrays["object"].size
-            k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))
 
     def run(self, repeat: int, packets: int | None, progress: Progress | None) -> bool:
         """Replay ``repeat`` passes, or ``packets`` packets; False when ``progress`` asked to stop before the end."""
@@ -105,25 +108,28 @@ class Replay:
                     self._write()
                 elif reason == SAMPLE_DUE and self.sampler is not None:
                     self.sampler.read()
+                elif reason == DRAIN:
+                    self.machine.drain_sockets()
                 elif reason == DONE:
                     break
                 if progress is not None and now - told > 0.2 and finished:
                     told = now
-                    if progress(k.wire[0].packets, self.source.offset, self.source.size):
+                    if progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size):
                         finished = False
                         self._cut_off()
             if progress is not None and finished:
-                progress(k.wire[0].packets, self.source.offset, self.source.size)
+                progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
         finally:
             self._write()
+            self.machine.drain_sockets()
             if self._writer is not None:
                 self._writer.close()
         return finished
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
-        w = self.machine.k.wire[0]
-        w.count = w.next
+        w = self.machine.k.wire[self.nic.number]
+        w.end = w.next
         w.blocked = 0
         w.eof = 1
 
@@ -137,7 +143,7 @@ class Replay:
 
     def _read(self) -> None:
         k = self.machine.k
-        w = k.wire[0]
+        w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
@@ -153,12 +159,12 @@ class Replay:
         self.read_seconds += time.perf_counter() - start
         if count == 0:
             w.eof = 1
-            w.next = w.count = 0
+            w.next = w.end = 0
             return
         times = self.batch.records["ts_ns"][:count]
         if self._first is None:
             self._first = int(times[0])
-            w.start_ns = self._first
+            k.run[0].start_ns = self._first
         times += self._shift
         # captures may be out of order; nothing arrives before what was captured before it
         np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
@@ -169,7 +175,7 @@ class Replay:
                 "use --rate max or a fixed rate"
             )
         w.next = 0
-        w.count = count
+        w.end = count
 
     def _write(self) -> None:
         run = self.machine.k.run[0]
@@ -191,6 +197,7 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
+    xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     packets: int | None = None,
@@ -217,6 +224,7 @@ def replay(
     the number of CPUs.  ``recycle``: ``"mechanism"``, the probability with which each recycle attempt
     succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"``
     (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets per second.
+    ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
     ``packets``: go round the trace until so many were offered, instead of ``repeat`` times.
     ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
@@ -262,18 +270,19 @@ def replay(
             mtu=mtu,
             options=options,
             settings=settings,
+            xdp=xdp,
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
         k.run[0].netdev_budget = netdev_budget
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
         _aim_wire(machine, nic, arrivals)
-        _start_books(machine)
+        start_books(machine)
         initial = take_stock(k, nic.pages_held())
         sampler = Sampler(machine, nic) if timeline else None
         job = Replay(machine, nic, source, out, sampler)
         finished = job.run(repeat, packets, progress)
-    if job.error is not None and k.wire[0].packets == 0:
+    if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     if policy is not None:
@@ -301,6 +310,7 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
+            "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "packets": packets,
@@ -352,17 +362,15 @@ def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: 
 
 def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
     k = machine.k
-    w = k.wire[0]
-    w.dev = nic.number
+    w = k.wire[nic.number]
+    w.eof = 0
     w.mode = rate.mode
     w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
     w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
-    k.rss[0].queues = nic.nic.queues
-    k.arrays["rss_table"][:] = np.arange(INDIRECTION) % nic.nic.queues
 
 
-def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
+def start_books(machine: Machine) -> None:
+    """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from .errors import UsageError
 from .pcap import Batch, open_capture
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where packets come from, batch by batch."""
 
@@ -87,7 +88,9 @@ def _encode(packet: Any) -> tuple[int, bytes]:
 
 
 def open_source(trace: Any) -> Source:
-    """A capture by path or file object, or any iterable of packets."""
+    """A capture by path or file object, any iterable of packets, or a source as it is."""
+    if isinstance(trace, Source):
+        return trace
     if isinstance(trace, (str, os.PathLike)) or hasattr(trace, "read"):
         return open_capture(trace)
     if isinstance(trace, Iterable):

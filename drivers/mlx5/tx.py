@@ -9,9 +9,13 @@ from netemu.engine.kernel import cost_point, kernel_function
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.net.device_layout import TX_SKB
+from netemu.net.dma import maintain_lines
 from netemu.net.driver import take_transmitted
 from netemu.net.skbuff import napi_consume_skb
 from netemu.net.stack import tx_post
+from netemu.net.xdp_tx import posted_kind
+
+from .xdp import free_xdpsq_desc
 
 TX_DMA_MAP = cost_point("tx_dma_map")
 TX_DMA_UNMAP = cost_point("tx_dma_unmap")
@@ -27,6 +31,7 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
         return 1
     r = k.skb[skb]
     charge(k, cpu, TX_DMA_MAP)
+    maintain_lines(k, cpu, r.len)
     for _ in range(k.shinfo[r.shinfo].nr_frags):
         charge(k, cpu, TX_DMA_MAP)
     tx_post(k, cpu, txq, skb, TX_SKB, 0, r.len)
@@ -35,7 +40,10 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
 
 @kernel_function(traced=False, entry=True)
 def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
-    """Clean the oldest completed WQE: unmap and free its skb."""
+    """Clean the oldest completed WQE: unmap and free its skb, or what XDP has sent."""
+    if posted_kind(k, txq) != TX_SKB:
+        free_xdpsq_desc(k, cpu, txq)
+        return 1
     skb = take_transmitted(k, txq)
     charge(k, cpu, TX_CQE)
     charge(k, cpu, TX_DMA_UNMAP)

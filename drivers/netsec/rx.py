@@ -13,7 +13,11 @@ from netemu.mm.page_alloc import page_ref_add, put_page
 from netemu.mm.page_frag import page_frag_alloc, page_frag_free
 from netemu.net.contents import skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
-from netemu.net.dma import dma_sync_single_range_for_cpu, dma_sync_single_range_for_device
+from netemu.net.dma import (
+    dma_sync_single_range_for_cpu,
+    dma_sync_single_range_for_device,
+    maintain_lines,
+)
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     EVERYTHING,
@@ -35,7 +39,8 @@ from netemu.net.skbuff import (
     skb_reserve,
 )
 
-from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
+from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_DATA, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
+from .xdp import netsec_run_xdp
 
 RX_PACKET_TOUCH = cost_point("netsec_rx_packet_data_touch")
 STREAMING_MAP = cost_point("netsec_rx_dma_map")
@@ -44,6 +49,9 @@ STREAMING_UNMAP = cost_point("netsec_rx_dma_unmap")
 BUFFER_SKB = 0
 BUFFER_FRAGMENT = 1
 BUFFER_PAGE = 2
+
+CONSUMED = -2
+"""Instead of an skb: the XDP program kept the packet from the stack."""
 
 
 def part_size(mtu: int) -> int:
@@ -98,9 +106,11 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
     q = k.rxq[rxq]
     if how == BUFFER_SKB:
         charge(k, cpu, STREAMING_MAP)
+        maintain_lines(k, cpu, k.netdev[q.dev].mtu + ETH_HEADER_AND_FCS)
         return netdev_alloc_skb(k, cpu, k.netdev[q.dev].mtu + ETH_HEADER_AND_FCS)
     if how == BUFFER_FRAGMENT:
         charge(k, cpu, STREAMING_MAP)
+        maintain_lines(k, cpu, FRAG_DATA)
         return page_frag_alloc(k, cpu, NAPI_FRAGS, FRAG_SIZE)
     pfn = NONE
     if k.recycle[0].forced:
@@ -142,22 +152,22 @@ def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
 
 
 @kernel_function(name="netsec_build_skb", traced=False, inline=True)
-def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int:
-    """The skb over a received buffer, by era.  NONE: no memory for the struct."""
+def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, headroom: int, length: int) -> int:
+    """The skb over a received buffer, by era; ``headroom`` is that of a page.  NONE: no memory for the struct."""
     how = k.era[0].netsec_rx
     if how == BUFFER_SKB:
         charge(k, cpu, STREAMING_UNMAP)
+        maintain_lines(k, cpu, k.netdev[k.rxq[rxq].dev].mtu + ETH_HEADER_AND_FCS)
         skb_put(k, where, length)
         return where
     pfn = where // PAGE_SIZE
     if how == BUFFER_FRAGMENT:
         charge(k, cpu, STREAMING_UNMAP)
+        maintain_lines(k, cpu, FRAG_DATA)
         skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, FRAG_SIZE)
         headroom = NET_SKB_PAD
     else:
-        dma_sync_single_range_for_cpu(k, cpu, length)
         skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, PAGE_SIZE // max(k.policy[0].parts, 1))
-        headroom = page_headroom(k)
     if skb == NONE:
         return NONE
     skb_reserve(k, skb, headroom)
@@ -214,17 +224,28 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
     length = e.length
     packet = e.packet
     charge(k, cpu, RX_PACKET_TOUCH)
-    skb = skb_on_buffer(k, cpu, rxq, where, length)
+    if k.era[0].netsec_rx == BUFFER_PAGE:
+        dma_sync_single_range_for_cpu(k, cpu, length)
+    skb = CONSUMED
+    headroom = page_headroom(k)
+    linear = length
+    if k.netdev[q.dev].xdp_prog == 0:
+        skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
+    elif netsec_run_xdp(k, cpu, rxq, where, length, packet):
+        x = k.xdp_buff[cpu]
+        headroom = x.data - x.hard_start
+        linear = x.data_end - x.data
+        skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
         free_buffer(k, cpu, rxq, where, 1)
-    elif k.era[0].netsec_rx == BUFFER_PAGE:
+    elif skb != CONSUMED and k.era[0].netsec_rx == BUFFER_PAGE:
         part_with_page(k, cpu, rxq, skb, where // PAGE_SIZE)
     rx_fill(k, q.dev, ring.tail, fresh)
     ring.tail = (ring.tail + 1) % DESC_NUM
     q.cq_head += 1
     ring_rx_doorbell(k, cpu, rxq)
-    if skb != NONE:
+    if skb >= 0:
         deliver(k, cpu, rxq, skb, packet, length)
     return 1
 

@@ -50,10 +50,15 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--action",
-    type=click.Choice(["forward", "local", "drop"]),
+    type=click.Choice(["forward", "local", "drop", "generic-xdp-drop"]),
     default="forward",
     show_default=True,
     help="What the stack does with a packet.",
+)
+@click.option(
+    "--xdp",
+    metavar="FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    help="XDP program that sees every received packet first.",
 )
 @click.option(
     "--hold-us",

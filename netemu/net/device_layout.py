@@ -9,17 +9,20 @@ MAX_QUEUES = 512
 NAPI_POLL_WEIGHT = 64
 NETDEV_BUDGET = 300
 PICOSECONDS = 1000  # per nanosecond
+WITH_VLAN = 18
+"""Ethernet header and one VLAN tag: what a frame may have on top of the MTU when it is forwarded."""
 WIRE_OVERHEAD = 24
 """Preamble, frame check sequence and inter-frame gap: bytes on the wire beyond the captured frame."""
 NEVER = 2**62
 
 # The operations a driver supplies, each called as op(k, cpu, queue, argument) -> int.
-OP_HW_RECEIVE = 0  # the NIC takes the frame in k.wire[0]: RECEIVED or a reason for not doing so
+OP_HW_RECEIVE = 0  # the NIC takes the arriving frame: RECEIVED or a reason for not doing so
 OP_RX_POLL_ONE = 1  # process one received packet
 OP_RX_REFILL = 2  # give the NIC one more buffer; 1: call again, 0: nothing more to do, -1: out of memory, poll again
 OP_XMIT = 3  # transmit skb `argument`: 0 taken, 1 no room
 OP_TX_POLL_ONE = 4  # clean one completed transmission
-NR_OPS = 5
+OP_XDP_XMIT = 5  # ndo_xdp_xmit, called as op(k, cpu, dev, row of k.xdp_bulk): frames sent, or a negative error number
+NR_OPS = 6
 
 RECEIVED = 0
 NO_DESCRIPTOR = 1
@@ -46,6 +49,8 @@ NET_RX_ACTION = 2
 
 # txd.kind
 TX_SKB = 0
+TX_XDP = 1  # XDP_TX: the frame is on a page of this device
+TX_XDP_NDO = 2  # a redirected frame
 
 table("ops", "i8")  # [device * NR_OPS + op] -> address for indirect(), 0: none
 table(
@@ -72,6 +77,9 @@ table(
         ("fn_rx", "i4"),
         ("fn_refill", "i4"),
         ("tx_cq_budget", "i4"),
+        ("xdp_prog", "i8"),  # address of the XDP program, for indirect(); 0: none
+        ("xdp_looks", "i4"),  # 1: the program looks at the bytes of packets
+        ("xdp_gathers", "i4"),  # 1: ndo_xdp_xmit takes frames of several buffers
         ("rx_packets", "i8"),
         ("rx_bytes", "i8"),
         ("tx_packets", "i8"),
@@ -108,6 +116,10 @@ table(
         ("base", "i4"),  # ring of posted transmissions: size rows of k.txd
         ("mask", "i4"),
         ("limit", "i4"),  # most that may be posted at a time
+        ("xdp_tx", "i4"),  # + 1: this channel's send queue for XDP_TX, and the one for redirected frames
+        ("xdp_redirect", "i4"),
+        ("next", "i4"),  # + 1: another queue that the same NAPI cleans, for XDP
+        ("fn_poll", "i4"),  # such a queue: call-path number of the part of the poll function that cleans it
         ("head", "i8"),  # next to clean
         ("tail", "i8"),  # next to post
         ("packets", "i8"),
@@ -152,6 +164,8 @@ table(
         ("phase", "i4"),
         ("work", "i4"),
         ("tx_work", "i4"),
+        ("tx_busy", "i4"),  # a queue had more completions than its budget
+        ("cleaning", "i4"),  # transmit queue being cleaned
         ("refill_short", "i4"),
         ("poll_node", "i4"),  # call paths to resume at
         ("phase_node", "i4"),
@@ -191,12 +205,11 @@ table(
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
 table("held", "i4")  # [cpu * held_rows + i] -> skb
 table(
-    "wire",  # where packets come from
+    "wire",  # [device]: where its packets come from
     [
-        ("dev", "i4"),
-        ("eof", "i4"),
+        ("eof", "i4"),  # nothing comes after the rows at hand
         ("next", "i4"),  # row of k.feed that arrives next
-        ("count", "i4"),  # rows filled
+        ("end", "i4"),  # the row after the last that is filled
         ("rxq", "i4"),  # target of the next packet, + 1; 0: not computed
         ("blocked", "i4"),  # lossless source: waiting for a descriptor on this rxq, + 1
         ("closed", "i4"),  # waiting for the window of this stream, + 1
@@ -204,7 +217,7 @@ table(
         ("mode", "i4"),
         ("arrival", "i8"),  # when the next packet has arrived, ps
         ("free", "i8"),  # when the incoming wire is idle again
-        ("start_ns", "i8"),  # time stamp of the first packet
+        ("quiet_until", "i8"),  # ps: what is not at hand yet does not arrive before
         ("gap", "i8"),  # fixed rate: ps between packets
         ("speed_num", "i8"),  # recorded times are divided by speed_num / speed_den
         ("speed_den", "i8"),
@@ -233,6 +246,9 @@ table(
         ("keep_contents", "i4"),
         ("record_output", "i4"),
         ("held_mask", "i4"),
+        ("arriving", "i4"),  # row of k.feed that a NIC is taking
+        ("arrived", "i8"),  # frames that came in so far, on all wires
+        ("start_ns", "i8"),  # time stamp at which virtual time is 0
         ("hold", "i8"),  # ps that local delivery holds a packet
         ("consumer_shift", "i4"),  # the consumer runs so many CPUs further than the queue
         ("window", "i4"),  # packets of a stream that may be on their way; 0: any number
@@ -270,10 +286,10 @@ table(
         ("reused", "i8"),  # kept pages that were handed out again
     ],
 )
-table("rss", [("queues", "i4")])
-table("rss_table", "i4")  # indirection: hash & 127 -> queue
+table("rss_table", "i4")  # indirection: [device * 128 + (hash & 127)] -> queue
 table("toeplitz", "u4")  # [byte position * 256 + byte] -> contribution to the hash
 
 ACTION_FORWARD = 0
 ACTION_LOCAL = 1
 ACTION_DROP = 2
+ACTION_GENERIC_XDP_DROP = 3

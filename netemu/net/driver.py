@@ -11,14 +11,14 @@ from .stack import napi_gro_receive
 @inlined
 def arriving_length(k: Kernel) -> int:
     """Length of the frame that the NIC is about to take (without FCS)."""
-    return k.feed[k.wire[0].next].wirelen
+    return k.feed[k.run[0].arriving].wirelen
 
 
 @inlined
 def dma_frame(k: Kernel, address: int, start: int, count: int) -> None:
     """The NIC writes ``count`` bytes of the arriving frame, from byte ``start`` on, to ``address`` in memory."""
     if k.run[0].keep_contents:
-        f = k.feed[k.wire[0].next]
+        f = k.feed[k.run[0].arriving]
         captured = min(max(f.caplen - start, 0), count)
         dma_write(k, f.offset + start, address, captured)
         zero_memory(k, address + captured, count - captured)
@@ -33,14 +33,14 @@ def post_completion(k: Kernel, rxq: int, buffer: int, offset: int, length: int, 
     e.offset = offset
     e.length = length
     e.aux = aux
-    e.packet = k.wire[0].packets
+    e.packet = k.run[0].arrived
     q.cq_tail += 1
 
 
 @inlined
 def ring_rx_doorbell(k: Kernel, cpu: int, rxq: int) -> None:
     """The driver tells the NIC about new buffers; a lossless source that waited for one goes on from now."""
-    w = k.wire[0]
+    w = k.wire[k.rxq[rxq].dev]
     if w.blocked == rxq + 1:
         w.blocked = 0
         w.arrival = max(w.arrival, k.cpu[cpu].clock)

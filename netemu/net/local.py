@@ -71,7 +71,7 @@ def held_due(k: Kernel, cpu: int) -> int:
 
 
 @inlined
-def stream_is_closed(k: Kernel, packet: int) -> bool:
+def stream_is_closed(k: Kernel, dev: int, packet: int) -> bool:
     """Has the sender of this packet used up its window?  Then the wire waits for it."""
     run = k.run[0]
     if run.window == 0:
@@ -79,7 +79,7 @@ def stream_is_closed(k: Kernel, packet: int) -> bool:
     stream = packet % run.streams
     if k.stream[stream].outstanding < run.window:
         return False
-    k.wire[0].closed = stream + 1
+    k.wire[dev].closed = stream + 1
     return True
 
 
@@ -92,14 +92,20 @@ def stream_entered(k: Kernel, packet: int) -> None:
 
 
 @inlined
-def stream_left(k: Kernel, cpu: int, skb: int) -> None:
-    """A packet has been read, or dropped: a sender that waits for that goes on from now."""
+def packet_left(k: Kernel, cpu: int, dev: int, packet: int) -> None:
+    """A packet that came in by ``dev`` has been read, or dropped: a sender that waits for that goes on from now."""
     run = k.run[0]
     if run.window == 0:
         return
-    stream = k.skb[skb].packet % run.streams
+    stream = packet % run.streams
     k.stream[stream].outstanding -= 1
-    w = k.wire[0]
+    w = k.wire[dev]
     if w.closed == stream + 1:
         w.closed = 0
         w.arrival = max(w.arrival, k.cpu[cpu].clock)
+
+
+@inlined
+def stream_left(k: Kernel, cpu: int, skb: int) -> None:
+    """:func:`packet_left` of an skb."""
+    packet_left(k, cpu, k.skb[skb].dev, k.skb[skb].packet)

@@ -92,8 +92,8 @@ def rss_hash(k: Kernel, cpu: int, at: int, length: int) -> int:
 
 
 @inlined
-def rss_queue(k: Kernel, cpu: int, at: int, length: int) -> int:
-    """Queue number for a frame."""
-    if k.rss[0].queues == 1:
+def rss_queue(k: Kernel, dev: int, at: int, length: int) -> int:
+    """The queue of a device that a frame is for."""
+    if k.netdev[dev].queues == 1:
         return 0
-    return k.rss_table[rss_hash(k, cpu, at, length) & (INDIRECTION - 1)]
+    return k.rss_table[dev * INDIRECTION + (rss_hash(k, 0, at, length) & (INDIRECTION - 1))]

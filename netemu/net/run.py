@@ -28,11 +28,16 @@ NEED_INPUT = 1
 OUTPUT_FULL = 2
 FAULTED = 3
 PAUSED = 4
-SAMPLE_DUE = 5
+DRAIN = 5  # a socket's ring is nearly full: somebody has to read it
+SAMPLE_DUE = 6
 
 RATE_RECORDED = 0
 RATE_FIXED = 1
 RATE_MAX = 2
+
+# What first_arrival answers in place of a device.
+NOTHING = -1
+INPUT = -2
 
 OUTPUT_ROWS = 8192
 OUTPUT_BYTES = 4 << 20
@@ -40,24 +45,25 @@ LARGEST_FRAME = 65536
 
 
 @inlined
-def wire_prepare(k: Kernel) -> None:
-    """Look at the next packet: which queue it is for, and when it will have arrived."""
-    w = k.wire[0]
-    d = k.netdev[w.dev]
+def wire_prepare(k: Kernel, dev: int) -> None:
+    """Look at the next packet for a device: which queue it is for, and when it will have arrived."""
+    w = k.wire[dev]
+    d = k.netdev[dev]
     f = k.feed[w.next]
-    w.rxq = d.rxq0 + rss_queue(k, 0, f.offset, f.caplen) + 1
+    w.rxq = d.rxq0 + rss_queue(k, dev, f.offset, f.caplen) + 1
     start = w.free
     if w.mode == RATE_RECORDED:
-        start = max(start, (f.ts_ns - w.start_ns) * w.speed_den // w.speed_num * 1000)
+        start = max(start, (f.ts_ns - k.run[0].start_ns) * w.speed_den // w.speed_num * 1000)
     elif w.mode == RATE_FIXED:
         start = max(start, w.packets * w.gap)
     w.arrival = start + (f.wirelen + WIRE_OVERHEAD) * d.ps_per_byte
 
 
 @inlined
-def wire_consume(k: Kernel) -> None:
-    """The next packet has come in, one way or another."""
-    w = k.wire[0]
+def wire_consume(k: Kernel, dev: int) -> None:
+    """The next packet for a device has come in, one way or another."""
+    w = k.wire[dev]
+    k.run[0].arrived += 1
     w.packets += 1
     w.bytes += k.feed[w.next].wirelen
     w.free = w.arrival
@@ -67,14 +73,15 @@ def wire_consume(k: Kernel) -> None:
 
 
 @inlined
-def wire_step(k: Kernel) -> None:
-    """The NIC takes the next packet from the wire, or has no place for it."""
-    w = k.wire[0]
+def wire_step(k: Kernel, dev: int) -> None:
+    """The NIC takes the next packet from its wire, or has no place for it."""
+    w = k.wire[dev]
     rxq = w.rxq - 1
     q = k.rxq[rxq]
-    if stream_is_closed(k, w.packets):
+    if stream_is_closed(k, dev, k.run[0].arrived):
         return
-    result = indirect(k, k.ops[q.dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
+    k.run[0].arriving = w.next
+    result = indirect(k, k.ops[dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
     if result == NO_DESCRIPTOR:
         if w.lossless:
             w.blocked = rxq + 1
@@ -83,9 +90,46 @@ def wire_step(k: Kernel) -> None:
     elif result == OVERSIZE:
         q.oversize += 1
     else:
-        stream_entered(k, w.packets)
+        stream_entered(k, k.run[0].arrived)
         rx_completion(k, q.napi, w.arrival)
-    wire_consume(k)
+    wire_consume(k, dev)
+
+
+@inlined
+def first_arrival(k: Kernel, first: int) -> int:
+    """The device whose wire brings the next frame, by ``first`` (ps) at the latest; NOTHING, or INPUT to be asked for.
+
+    What is not at hand yet may arrive any time from its wire's ``quiet_until`` on.
+    """
+    found = NOTHING
+    when = first
+    unknown_from = NEVER
+    for dev in range(k.machine[0].devices):
+        w = k.wire[dev]
+        if w.next == w.end:
+            if w.eof == 0:
+                unknown_from = min(unknown_from, w.quiet_until)
+        elif w.blocked == 0 and w.closed == 0:
+            if w.rxq == 0:
+                wire_prepare(k, dev)
+            if w.arrival < when or (w.arrival == when and found == NOTHING):
+                when = w.arrival
+                found = dev
+    if unknown_from <= when and unknown_from < NEVER:
+        return INPUT
+    return found
+
+
+@inlined
+def give_up_waiting(k: Kernel) -> bool:
+    """Nobody will ever post the descriptor that a lossless source waits for: its packet is lost."""
+    for dev in range(k.machine[0].devices):
+        blocked = k.wire[dev].blocked
+        if blocked != 0:
+            k.rxq[blocked - 1].out_of_buffer += 1
+            wire_consume(k, dev)
+            return True
+    return False
 
 
 @inlined
@@ -100,11 +144,16 @@ def sleep_until(k: Kernel, cpu: int, when: int) -> None:
 @inlined
 def goes_on(k: Kernel, cpu: int) -> bool:
     """A machine's only CPU need not be compared with others: it goes on while it has work and nothing arrives."""
-    w = k.wire[0]
-    if w.blocked == 0 and w.closed == 0 and (w.next == w.count or w.rxq == 0 or w.arrival <= k.cpu[cpu].clock):
-        return False
     if sample_is_due(k, k.cpu[cpu].clock):
         return False
+    for dev in range(k.machine[0].devices):
+        w = k.wire[dev]
+        if w.blocked == 0 and w.closed == 0:
+            if w.next == w.end:
+                if w.eof == 0:
+                    return False
+            elif w.rxq == 0 or w.arrival <= k.cpu[cpu].clock:
+                return False
     return k.machine[0].cpus == 1 and k.softirq[cpu].running != 0 and k.error[0].code == 0
 
 
@@ -136,35 +185,32 @@ def start_agenda(k: Kernel, cpu: int) -> None:
 @kernel_function(traced=False, entry=True)
 def run_machine(k: Kernel, cpu: int, steps: int) -> int:
     """Advance the machine; see the module for when it returns."""
-    w = k.wire[0]
     while steps > 0:
         steps -= 1
         if k.error[0].code != 0:
             return FAULTED
-        if w.next == w.count and w.eof == 0:
-            return NEED_INPUT
         if output_is_full(k):
             return OUTPUT_FULL
+        if k.xdp[0].drain != 0:
+            return DRAIN
         best = first_to_act(k)
         first = k.agenda[best]
         k.horizon[0] = first
         if sample_is_due(k, first):
             return SAMPLE_DUE
-        if w.next < w.count and w.blocked == 0 and w.closed == 0:
-            if w.rxq == 0:
-                wire_prepare(k)
-            if w.arrival <= first:
-                wire_step(k)
-                continue
+        dev = first_arrival(k, first)
+        if dev == INPUT:
+            return NEED_INPUT
+        if dev != NOTHING:
+            wire_step(k, dev)
+            continue
         if first == NEVER:
-            if w.blocked != 0:
-                k.rxq[w.blocked - 1].out_of_buffer += 1
-                wire_consume(k)
+            if give_up_waiting(k):
                 continue
             return DONE
         sleep_until(k, best, first)
         cpu_step(k, best)
-        while goes_on(k, best) and not output_is_full(k):
+        while goes_on(k, best) and not output_is_full(k) and k.xdp[0].drain == 0:
             cpu_step(k, best)
         update_agenda(k, best)
     return PAUSED

@@ -122,7 +122,7 @@ def test_strangers_are_not_kept_by_the_numa_strict_policy() -> None:
 
 @pytest.mark.parametrize("name", SPLITTING)
 def test_what_cannot_cut_pages_up_says_so(name: str) -> None:
-    with pytest.raises(netemu.UsageError, match="cuts pages into parts, which driver template does not do"):
+    with pytest.raises(netemu.UsageError, match="cuts pages into parts: driver template does not do that"):
         run(DNS, driver=str(TEMPLATE), recycle=name)
     with pytest.raises(netemu.UsageError, match="rq=legacy"):
         run(IMIX, era="v4.19", recycle=name)
