@@ -194,7 +194,7 @@ class PagePool:
         """``page_pool_alloc_frag``: a piece of ``size`` bytes at ``.offset``.  Raises MemoryError for none."""
         where = self.machine.where(cpu, self.cpu)
         with self.machine.usually_in_softirq(where):
-            pfn = page_pool.page_pool_alloc_frag(self.machine.k, where, self.number, size)
+            pfn = page_pool_frag.page_pool_alloc_frag(self.machine.k, where, self.number, size)
         return self._made(pfn, self.machine.k.pools[0].frag_offset)
 
     def _made(self, pfn: int, offset: int = 0) -> Page:

@@ -146,6 +146,7 @@ class Machine(PacketOperations):
                 "ops": MAX_DEVICES * NR_OPS,
                 "netdev": MAX_DEVICES,
                 "rxq": MAX_QUEUES,
+                "shelf": MAX_QUEUES,
                 "txq": 3 * MAX_QUEUES,  # behind the device's own: one of XDP_TX and one of redirect for each
                 "napi": MAX_QUEUES,
                 "completion_queue": cpus,

@@ -159,6 +159,9 @@ class NetDevice:
 
     def _open(self) -> None:
         """``ndo_open``: set up rings and pools, and post receive buffers."""
+        if self.nic.page_parts > 1 and (self.nic.xdp or not self.driver.splits_pages):
+            why = "an XDP program needs whole pages" if self.nic.xdp else f"driver {self.driver.name} does not do that"
+            raise UsageError(f"the recycle policy cuts pages into parts: {why}")
         with blaming(self.driver, "open"):
             self.driver.open(self.nic)
         self.is_open = True
@@ -195,8 +198,11 @@ class NetDevice:
             self._reopen(xdp=False)
 
     def _reopen(self, *, xdp: bool) -> None:
+        k = self.machine.k
+        forced, policy = k.recycle[0].forced, k.policy[0].active
         if self.is_open:
             self.stop()
+        k.recycle[0].forced, k.policy[0].active = forced, policy  # stopping a device ends recycling
         self.nic.xdp = xdp
         self._open()
 

@@ -22,13 +22,25 @@ from .net import skbuff
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, PAUSED
+from .net.run import (
+    DONE,
+    DRAIN,
+    FAULTED,
+    NEED_INPUT,
+    OUTPUT_BYTES,
+    OUTPUT_FULL,
+    OUTPUT_ROWS,
+    PAUSED,
+    SAMPLE_DUE,
+)
 from .net.skbuff import skb_defer_free_flush
 from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .programs import XdpProgram
+from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
+from .sampling import Sampler
 from .sources import Source, open_source
 
 ACTIONS = {
@@ -46,27 +58,21 @@ LONGEST_TRACE_NS = 30 * 24 * 3600 * 10**9
 Progress = Callable[[int, int, "int | None"], "bool | None"]
 
 
-def _parse_recycle(machine: Machine, recycle: str | float) -> None:
-    if recycle == "mechanism":
-        return
-    try:
-        probability = float(recycle)
-    except ValueError:
-        probability = -1.0
-    if not 0.0 <= probability <= 1.0:
-        raise UsageError(f"recycle is mechanism or a probability from 0 to 1, not {recycle!r}")
-    r = machine.k.recycle[0]
-    r.forced = 1
-    r.threshold = round(probability * 2**32)
-
-
 class Replay:
-    """One replay in progress: a machine with one device, a source, perhaps an output file."""
+    """One replay in progress: a machine with one device, a source, perhaps an output file and somebody who watches."""
 
-    def __init__(self, machine: Machine, nic: NetDevice, source: Source, out: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        nic: NetDevice,
+        source: Source,
+        out: str | os.PathLike[str] | None,
+        sampler: Sampler | None = None,
+    ) -> None:
         self.machine = machine
         self.nic = nic
         self.source = source
+        self.sampler = sampler
         self.batch = Batch(BATCH_BYTES, BATCH_PACKETS)
         self.read_seconds = 0.0
         self.emulate_seconds = 0.0
@@ -78,6 +84,7 @@ class Replay:
         self._accepted = 0
         self.down_after: int | None = None
         """Packets after which the device goes down, whatever is under way."""
+        self._left: int | None = None
         self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
         k = machine.k
         if k.arrays["feed"].dtype != PACKET:
@@ -90,10 +97,11 @@ class Replay:
             k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
             k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
 
-    def run(self, repeat: int, progress: Progress | None) -> bool:
-        """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
+    def run(self, repeat: int, packets: int | None, progress: Progress | None) -> bool:
+        """Replay ``repeat`` passes, or ``packets`` packets; False when ``progress`` asked to stop before the end."""
         k = self.machine.k
-        self._passes = repeat
+        self._passes = repeat if packets is None else packets
+        self._left = packets
         steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
         told = time.perf_counter()
         finished = True
@@ -113,6 +121,8 @@ class Replay:
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == SAMPLE_DUE and self.sampler is not None:
+                    self.sampler.read()
                 elif reason == DRAIN:
                     self.machine.drain_sockets()
                 elif reason == DONE:
@@ -136,7 +146,7 @@ class Replay:
         k = self.machine.k
         self._cut_off()
         while any(k.softirq[cpu].running for cpu in range(self.machine.cpus)):
-            if engine_run.run_machine(k, 0, 1) != PAUSED:
+            if engine_run.run_machine(k, 0, 1) not in (PAUSED, SAMPLE_DUE):
                 break
         self.machine.check()
 
@@ -147,19 +157,27 @@ class Replay:
         w.blocked = 0
         w.eof = 1
 
+    def _read_batch(self) -> int:
+        """Packets read into the batch that are to be replayed."""
+        count = self.source.read_into(self.batch)
+        if self._left is not None:
+            count = min(count, self._left)
+            self._left -= count
+        return count
+
     def _read(self) -> None:
         k = self.machine.k
         w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
-            count = self.source.read_into(self.batch)
-            while count == 0 and self._passes > 1 and self._first is not None:
+            count = self._read_batch()
+            while count == 0 and self._left != 0 and self._passes > 1 and self._first is not None:
                 self._passes -= 1
                 gap = max((self._last - self._shift - self._first) // max(w.packets - 1, 1), 1)
                 self._shift = self._last - self._first + gap
                 self.source.rewind()
-                count = self.source.read_into(self.batch)
+                count = self._read_batch()
         except CaptureError as error:
             self.error = error
         self.read_seconds += time.perf_counter() - start
@@ -209,6 +227,7 @@ def replay(
     xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
+    packets: int | None = None,
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
@@ -225,22 +244,27 @@ def replay(
     inject: Sequence[str] = (),
     check: str = "off",
     out: str | os.PathLike[str] | None = None,
+    timeline: bool = False,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Replay a trace through one emulated device and say where pages and time went.
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
-    the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
-    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
-    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    the number of CPUs.  ``recycle``: ``"mechanism"``, the probability with which each recycle attempt
+    succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"``
+    (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets per second.
+    ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``packets``: go round the trace until so many were offered, instead of ``repeat`` times.
+    ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
     turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
     packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
     ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
     (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
-    as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture file for what was transmitted.
+    as for :class:`netemu.Machine`; what is found is in ``leaks``.
+    ``out``: capture file for what was transmitted.
+    ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -248,6 +272,8 @@ def replay(
     """
     if action not in ACTIONS:
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
+    if packets is not None and packets < 1:
+        raise UsageError(f"packets is at least 1, not {packets}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
     if not 1 <= netdev_budget <= 1 << 20:
@@ -271,7 +297,7 @@ def replay(
             check=check,
             collect=True,
         )
-        _parse_recycle(machine, recycle)
+        policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
             plugin,
@@ -288,13 +314,18 @@ def replay(
         _aim_wire(machine, nic, arrivals)
         start_books(machine)
         initial = take_stock(k, nic.pages_held())
-        job = Replay(machine, nic, source, out)
         armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
+        sampler = Sampler(machine, nic) if timeline else None
+        job = Replay(machine, nic, source, out, sampler)
         job.down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
-        finished = job.run(repeat, progress)
+        finished = job.run(repeat, packets, progress)
     if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    if policy is not None:
+        data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
+    if sampler is not None:
+        data["timeline"] = sampler.report()
     counted = [(injection, injection.requests, injection.failed) for injection in armed]
     for injection in armed:
         machine.inject(injection.site, off=True)
@@ -331,6 +362,7 @@ def replay(
             "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
+            "packets": packets,
             "mtu": mtu,
             "hold_us": hold_us,
             "window": window,

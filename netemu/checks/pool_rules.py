@@ -47,7 +47,7 @@ class PoolRules:
         self.pools: dict[int, PoolShadow] = {}
         hooks: list[tuple[Any, Any]] = [
             (page_pool.page_pool_alloc_pages, self.alloc_pages),
-            (page_pool.page_pool_alloc_frag, self.alloc_frag),
+            (page_pool_frag.page_pool_alloc_frag, self.alloc_frag),
             (page_pool.page_pool_refill_alloc_cache, self.refill),
             (page_pool.page_pool_set_pp_info, self.set_pp_info),
             (page_pool.page_pool_is_last_frag, self.is_last_frag),
@@ -57,8 +57,8 @@ class PoolRules:
             (page_pool.page_pool_release_page, self.release_page),
             (page_pool.page_pool_fragment_page, self.fragment_page),
             (page_pool.page_pool_defrag_page, self.defrag_page),
-            (page_pool.page_pool_drain_frag, self.drain_frag),
-            (page_pool.page_pool_free_frag, self.drain_frag),
+            (page_pool_frag.page_pool_drain_frag, self.drain_frag),
+            (page_pool_frag.page_pool_free_frag, self.drain_frag),
             (page_pool.page_pool_update_nid, self.update_nid),
             (page_pool.page_pool_recycle_in_cache, self.recycle_in_cache),
             (skb_coalesce.page_pool_ref_page, self.ref_page),

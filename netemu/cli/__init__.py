@@ -11,6 +11,11 @@ COMMANDS = Commands(
     name="netemu",
     modules=(
         "replay",
+        "compare",
+        "sweep",
+        "export",
+        "policies",
+        "new",
         "eras",
         "platforms",
         "predict",

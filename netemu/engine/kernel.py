@@ -124,6 +124,10 @@ class KernelFunction:
                     scope[name] = value.interpreted() if value.__module__ in _ACCOUNTING else value.watched()
         return self._watched
 
+    def is_kept(self) -> bool:
+        """Does the disk cache know when its compiled form is stale?"""
+        return bool(self.plugin) or self.__module__.startswith("netemu.")
+
     def _compile(self) -> Any:
         """The dispatcher, from the disk cache if this is an entry point, else compiled with all it calls."""
         if self._compiled is not None:
@@ -138,7 +142,7 @@ class KernelFunction:
         body, scope = self._body()
         made = jit.dispatcher(
             body,
-            cached=self.entry and (bool(self.plugin) or self.__module__.startswith("netemu.")),
+            cached=self.entry and self.is_kept(),
             generation=jit.content_key(declarations(), *self.plugin),
             forceinline=self.inline,
             no_cpython_wrapper=not self.entry,

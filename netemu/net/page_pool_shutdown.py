@@ -10,7 +10,8 @@ from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk, printk_about
 from ..mm.layout import NONE
-from .page_pool import page_pool_free_frag, page_pool_return_page, pop_cache
+from .page_pool import page_pool_return_page, pop_cache
+from .page_pool_frag import page_pool_free_frag
 from .pool_layout import DEFER_TIME_MS, DEFER_WARN_INTERVAL_MS, PP_FLAG_DMA_MAP
 from .ptr_ring import ring_consume
 

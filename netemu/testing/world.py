@@ -30,7 +30,6 @@ from netemu.mm.page_source import (
 )
 from netemu.net.page_pool import (
     EVERYTHING,
-    page_pool_alloc_frag,
     page_pool_alloc_pages,
     page_pool_defrag_page,
     page_pool_fragment_page,
@@ -43,6 +42,7 @@ from netemu.net.page_pool import (
     page_pool_return_skb_page,
     page_pool_update_nid,
 )
+from netemu.net.page_pool_frag import page_pool_alloc_frag
 from netemu.net.page_pool_shutdown import page_pool_destroy, page_pool_use_xdp_mem
 from netemu.net.pool_setup import page_pool_create
 from netemu.net.pool_work import advance, run_next_work
