@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 from .mm import page_alloc, page_frag
 from .mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
-from .net import dma, page_pool, page_pool_shutdown, skb_coalesce
+from .net import dma, page_pool, page_pool_frag, page_pool_shutdown, skb_coalesce
 
 if TYPE_CHECKING:
     from .machine import Machine

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
 from ..mm.layout import NONE, PG_PFMEMALLOC
-from ..net import dma, page_pool, page_pool_shutdown, ptr_ring, skb_coalesce
+from ..net import dma, page_pool, page_pool_frag, page_pool_shutdown, ptr_ring, skb_coalesce
 from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP
 from .history import LONGEST, Event, context_of
 from .ledger import Ledger, PageShadow
