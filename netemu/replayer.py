@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,33 @@ import numpy as np
 from .arrivals import Rate
 from .checks.conservation import take_stock
 from .engine import jit
-from .engine.faults import raise_fault
-from .errors import EmulatorError, UsageError
+from .errors import EmulatorError, KernelBug, UsageError
+from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
-from .mm.layout import NR_FRAG_CACHES
-from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
+from .net import skbuff
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from .net.run import (
+    DONE,
+    DRAIN,
+    FAULTED,
+    NEED_INPUT,
+    OUTPUT_BYTES,
+    OUTPUT_FULL,
+    OUTPUT_ROWS,
+    PAUSED,
+    SAMPLE_DUE,
+)
 from .net.skbuff import skb_defer_free_flush
 from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .programs import XdpProgram
+from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
+from .sampling import Sampler
 from .sources import Source, open_source
 
 ACTIONS = {
@@ -47,27 +58,21 @@ LONGEST_TRACE_NS = 30 * 24 * 3600 * 10**9
 Progress = Callable[[int, int, "int | None"], "bool | None"]
 
 
-def _parse_recycle(machine: Machine, recycle: str | float) -> None:
-    if recycle == "mechanism":
-        return
-    try:
-        probability = float(recycle)
-    except ValueError:
-        probability = -1.0
-    if not 0.0 <= probability <= 1.0:
-        raise UsageError(f"recycle is mechanism or a probability from 0 to 1, not {recycle!r}")
-    r = machine.k.recycle[0]
-    r.forced = 1
-    r.threshold = round(probability * 2**32)
-
-
 class Replay:
-    """One replay in progress: a machine with one device, a source, perhaps an output file."""
+    """One replay in progress: a machine with one device, a source, perhaps an output file and somebody who watches."""
 
-    def __init__(self, machine: Machine, nic: NetDevice, source: Source, out: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        nic: NetDevice,
+        source: Source,
+        out: str | os.PathLike[str] | None,
+        sampler: Sampler | None = None,
+    ) -> None:
         self.machine = machine
         self.nic = nic
         self.source = source
+        self.sampler = sampler
         self.batch = Batch(BATCH_BYTES, BATCH_PACKETS)
         self.read_seconds = 0.0
         self.emulate_seconds = 0.0
@@ -76,6 +81,10 @@ class Replay:
         self._last = 0
         self._shift = 0
         self._passes = 1
+        self._accepted = 0
+        self.down_after: int | None = None
+        """Packets after which the device goes down, whatever is under way."""
+        self._left: int | None = None
         self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
         k = machine.k
         if k.arrays["feed"].dtype != PACKET:
@@ -88,10 +97,11 @@ class Replay:
             k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
             k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
 
-    def run(self, repeat: int, progress: Progress | None) -> bool:
-        """Replay ``repeat`` passes to the end; False when ``progress`` asked to stop before it."""
+    def run(self, repeat: int, packets: int | None, progress: Progress | None) -> bool:
+        """Replay ``repeat`` passes, or ``packets`` packets; False when ``progress`` asked to stop before the end."""
         k = self.machine.k
-        self._passes = repeat
+        self._passes = repeat if packets is None else packets
+        self._left = packets
         steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
         told = time.perf_counter()
         finished = True
@@ -103,11 +113,16 @@ class Replay:
                 now = time.perf_counter()
                 self.emulate_seconds += now - start
                 if reason == FAULTED:
-                    raise_fault(k)
+                    self.machine.check()
                 elif reason == NEED_INPUT:
+                    if self._accepted == self.down_after:
+                        self._finish_polls()
+                        break
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
+                elif reason == SAMPLE_DUE and self.sampler is not None:
+                    self.sampler.read()
                 elif reason == DRAIN:
                     self.machine.drain_sockets()
                 elif reason == DONE:
@@ -126,6 +141,15 @@ class Replay:
                 self._writer.close()
         return finished
 
+    def _finish_polls(self) -> None:
+        """``napi_disable``: whoever is polling comes to the end of it; nothing else is brought to its end."""
+        k = self.machine.k
+        self._cut_off()
+        while any(k.softirq[cpu].running for cpu in range(self.machine.cpus)):
+            if engine_run.run_machine(k, 0, 1) not in (PAUSED, SAMPLE_DUE):
+                break
+        self.machine.check()
+
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
         w = self.machine.k.wire[self.nic.number]
@@ -133,19 +157,27 @@ class Replay:
         w.blocked = 0
         w.eof = 1
 
+    def _read_batch(self) -> int:
+        """Packets read into the batch that are to be replayed."""
+        count = self.source.read_into(self.batch)
+        if self._left is not None:
+            count = min(count, self._left)
+            self._left -= count
+        return count
+
     def _read(self) -> None:
         k = self.machine.k
         w = k.wire[self.nic.number]
         start = time.perf_counter()
         count = 0
         try:
-            count = self.source.read_into(self.batch)
-            while count == 0 and self._passes > 1 and self._first is not None:
+            count = self._read_batch()
+            while count == 0 and self._left != 0 and self._passes > 1 and self._first is not None:
                 self._passes -= 1
                 gap = max((self._last - self._shift - self._first) // max(w.packets - 1, 1), 1)
                 self._shift = self._last - self._first + gap
                 self.source.rewind()
-                count = self.source.read_into(self.batch)
+                count = self._read_batch()
         except CaptureError as error:
             self.error = error
         self.read_seconds += time.perf_counter() - start
@@ -166,6 +198,9 @@ class Replay:
                 f"the trace's time stamps span more than {LONGEST_TRACE_NS // 10**9 // 86400} days; "
                 "use --rate max or a fixed rate"
             )
+        if self.down_after is not None:
+            count = min(count, self.down_after - self._accepted)
+        self._accepted += count
         w.next = 0
         w.end = count
 
@@ -192,6 +227,7 @@ def replay(
     xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
+    packets: int | None = None,
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
@@ -205,21 +241,30 @@ def replay(
     netdev_budget: int = NETDEV_BUDGET,
     options: Mapping[str, str] | None = None,
     settings: DeviceSettings | None = None,
+    inject: Sequence[str] = (),
+    check: str = "off",
     out: str | os.PathLike[str] | None = None,
+    timeline: bool = False,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Replay a trace through one emulated device and say where pages and time went.
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
-    the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
-    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
-    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    the number of CPUs.  ``recycle``: ``"mechanism"``, the probability with which each recycle attempt
+    succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"``
+    (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets per second.
+    ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``packets``: go round the trace until so many were offered, instead of ``repeat`` times.
+    ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
     turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
     packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
+    ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
+    (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
+    as for :class:`netemu.Machine`; what is found is in ``leaks``.
     ``out``: capture file for what was transmitted.
+    ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -227,11 +272,14 @@ def replay(
     """
     if action not in ACTIONS:
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
+    if packets is not None and packets < 1:
+        raise UsageError(f"packets is at least 1, not {packets}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
     if not 1 <= netdev_budget <= 1 << 20:
         raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
+    plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
@@ -246,8 +294,10 @@ def replay(
             memory_mb=memory_mb,
             pcp_batch=pcp_batch,
             pcp_high=pcp_high,
+            check=check,
+            collect=True,
         )
-        _parse_recycle(machine, recycle)
+        policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
             plugin,
@@ -264,20 +314,39 @@ def replay(
         _aim_wire(machine, nic, arrivals)
         start_books(machine)
         initial = take_stock(k, nic.pages_held())
-        job = Replay(machine, nic, source, out)
-        finished = job.run(repeat, progress)
+        armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
+        sampler = Sampler(machine, nic) if timeline else None
+        job = Replay(machine, nic, source, out, sampler)
+        job.down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
+        finished = job.run(repeat, packets, progress)
     if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    if policy is not None:
+        data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
+    if sampler is not None:
+        data["timeline"] = sampler.report()
+    counted = [(injection, injection.requests, injection.failed) for injection in armed]
+    for injection in armed:
+        machine.inject(injection.site, off=True)
     for cpu in range(cpus):
         if k.softnet[cpu].defer_count:
             with machine.softirq(cpu):
                 skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
-        _drop_fragment_caches(machine, cpu)
+        _consume_held(machine, cpu)
+        machine.page_frag_cache_drain(cpu=cpu)
+    if job.down_after is not None:
+        machine.wind_up()
     final = take_stock(k)
     data["leaks"] = [*final.leaks, *final.errors]
+    if check != "off":
+        with suppress(KernelBug):  # its reports are kept, and say the same
+            machine.assert_clean()
+        data["leaks"] += [str(report) for report in machine.reports]
+    if plans:
+        data["injected"] = {i.site: {"requests": n, "failed": f} for i, n, f in counted}
     data |= {
         "era": era,
         "switches": dict(switches or {}),
@@ -293,6 +362,7 @@ def replay(
             "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
+            "packets": packets,
             "mtu": mtu,
             "hold_us": hold_us,
             "window": window,
@@ -361,9 +431,14 @@ def start_books(machine: Machine) -> None:
             zones[name] = 0
 
 
-def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
-    for which in range(NR_FRAG_CACHES):
-        page_frag_cache_drain(machine.k, cpu, which)
+def _consume_held(machine: Machine, cpu: int) -> None:
+    """The local consumer of a CPU takes what it still holds (nothing, unless the device went down in mid-traffic)."""
+    k = machine.k
+    s = k.softirq[cpu]
+    mask = k.run[0].held_mask
+    while s.held_head != s.held_tail:
+        skbuff.consume_skb(k, cpu, k.held[cpu * (mask + 1) + (s.held_head & mask)])
+        s.held_head += 1
     machine.check()
 
 

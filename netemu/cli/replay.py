@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import values
+from netemu.cli import exports, values
 from netemu.cli.bpf_options import SAFETY, map_entries
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
@@ -92,6 +92,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     help="When packets arrive.",
 )
 @click.option("--repeat", type=_AT_LEAST_ONE, default=1, show_default=True, help="Times to replay the capture.")
+@click.option(
+    "--packets", type=_AT_LEAST_ONE, help="Replay the capture over and over until so many packets were offered."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of every random choice.")
 @click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
 @click.option("--rq", type=click.Choice(["legacy", "striding"]), help="mlx5: kind of receive queue.")
@@ -103,7 +106,17 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@click.option(
+    "--inject",
+    multiple=True,
+    metavar="SITE=N|every:N|P%",
+    help="Make requests fail: page, skb, data, dma, ring or tx; down=N takes the device down. May be repeated.",
+)
 @machine_options
+@exports.options
+@click.option(
+    "--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll."
+)
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",
@@ -120,12 +133,9 @@ def command(
     /,
     *,
     trace: str,
-    rq: str | None,
-    options: dict[str, str],
     call_graph_limit: float,
     as_json: bool,
-    safety: str,
-    maps: dict[str, Any],
+    timeline: bool,
     **replayed: Any,
 ) -> None:
     """Replay the capture TRACE (pcap or pcapng; - is standard input) through an emulated NIC.
@@ -135,19 +145,21 @@ def command(
     import netemu
     from netemu.cli.progress import ReplayProgress, compile_if_needed
 
-    if rq is not None:
-        options = {**options, "rq": rq}
-    if safety != "sandbox" or maps:
-        replayed["xdp"] = _object_program(replayed, safety, maps)
+    files = exports.taken_from(replayed)
+    timeline = timeline or exports.need_timeline(files)
     compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **taken(replayed)
+                "/dev/stdin" if trace == "-" else trace,
+                timeline=timeline,
+                progress=progress,
+                **replay_arguments(replayed),
             )
         finally:
             progress.close()
+        exports.write(files, result.to_dict())
         _print(result, as_json, call_graph_limit)
     if result.error is not None:
         complain(result.error)
@@ -158,15 +170,27 @@ def command(
         ctx.exit(FAILED)
 
 
-def _object_program(replayed: dict[str, Any], safety: str, maps: dict[str, Any]) -> Any:
+def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`netemu.replay` takes, from the values of this command's options but those of its outputs."""
+    arguments = taken(given)
+    rq = arguments.pop("rq", None)
+    if rq is not None:
+        arguments["options"] = {**arguments["options"], "rq": rq}
+    safety, maps = arguments.pop("safety", "sandbox"), arguments.pop("maps", {})
+    if safety != "sandbox" or maps:
+        arguments["xdp"] = _object_program(arguments, safety, maps)
+    return arguments
+
+
+def _object_program(arguments: dict[str, Any], safety: str, maps: dict[str, Any]) -> Any:
     """The program of ``--xdp`` with what was said about it: that has to be an object file."""
     from netemu.programs import is_object
     from netemu.xdp_object import ObjectProgram
 
-    if not is_object(replayed["xdp"] or ""):
+    if not is_object(arguments.get("xdp", "")):
         raise click.UsageError("--xdp-safety and --xdp-maps are for --xdp FILE.o.")
-    options = {"cpus": replayed["cpus"], "seed": replayed["seed"], "safety": safety, "maps": maps}
-    return ObjectProgram.from_text(replayed["xdp"], **options)
+    options = {"cpus": arguments["cpus"], "seed": arguments["seed"], "safety": safety, "maps": maps}
+    return ObjectProgram.from_text(arguments["xdp"], **options)
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:

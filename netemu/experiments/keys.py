@@ -131,7 +131,9 @@ TRAFFIC = (
         "streams", integer(1, 1 << 16), None, "flows that take turns, spread evenly over the queues, in place of flows"
     ),
     Key("rate", either(one_of("recorded", "max"), number(1e-3, 1e12)), "max", "packets per second, max or recorded"),
-    Key("action", one_of("forward", "local", "drop", "generic-xdp-drop"), "forward", "what the stack does with a packet"),
+    Key(
+        "action", one_of("forward", "local", "drop", "generic-xdp-drop"), "forward", "what the stack does with a packet"
+    ),
     Key(
         "xdp",
         one_of("aborted", "drop", "pass", "tx", "redirect"),
