@@ -22,7 +22,7 @@ from .handles import Page, PagePool, SkBuff
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
 from .mm.zone_setup import free_zone, low_watermark, pcp_batch
 from .net import rss, skbuff
-from .net.device_layout import MAX_QUEUES, NR_OPS
+from .net.device_layout import MAX_QUEUES, NEVER, NR_OPS
 from .net.plugin import Driver
 from .net.plugin_loader import load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
@@ -139,6 +139,7 @@ class Machine:
         k.arrays["toeplitz"][:] = rss.toeplitz_table()
         k.dma[0].align = 1
         k.run[0].held_mask = HELD_ROWS - 1
+        k.run[0].limit = NEVER
 
     def _size_pcps(self, pages: int) -> None:
         """Batch and high of every per-CPU list (zone_batchsize, zone_highsize)."""

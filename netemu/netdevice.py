@@ -79,6 +79,12 @@ class NetDevice:
                 _fill(driver, self.nic, index)
         machine.check()
 
+    def forward_to(self, egress: NetDevice) -> None:
+        """Have what is received here and forwarded leave through ``egress``, a device of the same machine."""
+        if egress.machine is not self.machine:
+            raise UsageError("packets are forwarded between devices of one machine")
+        self.machine.k.netdev[self.number].egress = egress.number
+
     def stop(self) -> None:
         """``ndo_stop``: give back every buffer and destroy the pools."""
         with blaming(self.driver, "stop"):
