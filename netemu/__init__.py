@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from .handles import Page, PagePool, PoolStatistics, SkBuff
     from .machine import Machine
     from .net.plugin import Driver, Nic
-    from .netdevice import NetDevice
+    from .netdevice import DeviceSettings, NetDevice
     from .pcap import CaptureError
     from .replayer import replay
     from .results import ReplayResult
 
 _HOMES = {
     "CaptureError": "pcap",
+    "DeviceSettings": "netdevice",
     "Driver": "net.plugin",
     "Machine": "machine",
     "NetDevice": "netdevice",
@@ -50,6 +51,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CaptureError",
+    "DeviceSettings",
     "Driver",
     "EmulatorError",
     "KernelBug",

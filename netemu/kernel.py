@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from .engine import era, events, faults, log, path, spinlock
+from .engine import agenda, cacheline, era, events, faults, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
+    bql,
     contents,
     device_layout,
     dma,
     driver,
+    interrupts,
+    local,
     napi,
     page_pool,
     page_pool_shutdown,
     ptr_ring,
+    qdisc,
     recycle,
     rss,
     run,
     skbuff,
+    slab_partial,
     stack,
 )
 
@@ -27,7 +32,10 @@ era.declare_era_table()
 seal()
 
 __all__ = [
+    "agenda",
+    "bql",
     "buddy",
+    "cacheline",
     "contents",
     "device_layout",
     "dma",
@@ -35,6 +43,8 @@ __all__ = [
     "era",
     "events",
     "faults",
+    "interrupts",
+    "local",
     "log",
     "mlx5",
     "napi",
@@ -46,10 +56,12 @@ __all__ = [
     "path",
     "pcp",
     "ptr_ring",
+    "qdisc",
     "recycle",
     "rss",
     "run",
     "skbuff",
+    "slab_partial",
     "spinlock",
     "stack",
 ]

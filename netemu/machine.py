@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from . import kernel as _kernel
+from .engine.agenda import agenda_lengths, set_up_agenda
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault
 from .engine.kernel import MAX_FUNCTIONS
@@ -20,15 +21,17 @@ from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
 from .handles import Page, PagePool, SkBuff
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
-from .mm.zone_setup import free_zone, low_watermark, pcp_batch
+from .mm.zone_setup import free_zone, low_watermark, zone_batchsize
 from .net import rss, skbuff
-from .net.device_layout import MAX_QUEUES, NEVER, NR_OPS
+from .net.bql import NO_SLACK_YET
+from .net.device_layout import MAX_QUEUES, NETDEV_BUDGET, NEVER, NR_OPS
+from .net.local import MAX_STREAMS
 from .net.plugin import Driver
 from .net.plugin_loader import load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
-from .netdevice import NetDevice
+from .netdevice import DeviceSettings, NetDevice
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -38,14 +41,16 @@ DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
+MAX_PCP_PAGES = 1 << 20
 
 
 class Machine:
     """An emulated machine.
 
     ``era`` names a kernel release, ``switches`` overrides single mechanisms of it.  ``cpus`` share ``nodes``
-    memory nodes of ``memory_mb`` MiB each, in turn.  ``platform`` prices operations; ``seed`` feeds every
-    random draw.  Raises :class:`netemu.UsageError` for values that make no sense.
+    memory nodes of ``memory_mb`` MiB each, in blocks.  ``platform`` prices operations; ``seed`` feeds every
+    random draw.  ``pcp_batch`` and ``pcp_high`` (pages) override what the kernel computes from the memory.
+    Raises :class:`netemu.UsageError` for values that make no sense.
     """
 
     def __init__(
@@ -59,7 +64,12 @@ class Machine:
         platform: str = DEFAULT_PLATFORM,
         seed: int = 1,
         skbs: int = 1 << 17,
+        pcp_batch: int | None = None,
+        pcp_high: int | None = None,
     ) -> None:
+        for name, pages in (("pcp_batch", pcp_batch), ("pcp_high", pcp_high)):
+            if pages is not None and not 0 <= pages <= MAX_PCP_PAGES:
+                raise UsageError(f"{name} is 0 to {MAX_PCP_PAGES} pages, not {pages}")
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"a machine has 1 to {MAX_CPUS} CPUs, not {cpus}")
         if not 1 <= nodes <= MAX_NODES_OF_MEMORY:
@@ -104,7 +114,9 @@ class Machine:
                 "txq": MAX_QUEUES,
                 "napi": MAX_QUEUES,
                 "softirq": cpus,
-                "agenda": cpus,
+                **agenda_lengths(cpus),
+                "dql": MAX_QUEUES,
+                "stream": MAX_STREAMS,
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
                 "wire": MAX_DEVICES,
@@ -112,14 +124,15 @@ class Machine:
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )
-        self._set_up(pages, skbs)
+        self._set_up(pages, skbs, pcp_batch, pcp_high)
         self._logged = 0
         self.devices: list[NetDevice] = []
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
-    def _set_up(self, pages: int, skbs: int) -> None:
+    def _set_up(self, pages: int, skbs: int, pcp_batch: int | None, pcp_high: int | None) -> None:
         k = self.k
+        set_up_agenda(k, self.cpus)
         m = k.machine[0]
         m.cpus, m.zones, m.pages, m.skbs = self.cpus, self.nodes, pages * self.nodes, skbs
         skbuff.set_up(k)
@@ -133,31 +146,42 @@ class Machine:
         for zone in range(self.nodes):
             free_zone(k, zone, zone * pages, (zone + 1) * pages)
         for cpu in range(self.cpus):
-            k.cpu[cpu].numa_node = cpu % self.nodes
-        self._size_pcps(pages)
+            k.cpu[cpu].numa_node = self.node_of(cpu)
+        self._size_pcps(pages, pcp_batch, pcp_high)
         k.recycle[0].state = (self.seed * 2654435761 + 88172645463325252) & 0xFFFFFFFF or 1
         k.arrays["toeplitz"][:] = rss.toeplitz_table()
         k.dma[0].align = 1
         k.run[0].held_mask = HELD_ROWS - 1
         k.run[0].limit = NEVER
+        k.run[0].netdev_budget = NETDEV_BUDGET
+        k.arrays["napi"]["irq_due"] = NEVER
+        k.arrays["softirq"]["irq_due"] = NEVER
+        k.arrays["dql"]["lowest_slack"] = NO_SLACK_YET
 
-    def _size_pcps(self, pages: int) -> None:
-        """Batch and high of every per-CPU list (zone_batchsize, zone_highsize)."""
+    def node_of(self, cpu: int) -> int:
+        """Memory node of a CPU: the nodes have consecutive CPUs, as many each."""
+        return cpu * self.nodes // self.cpus
+
+    def _size_pcps(self, pages: int, batch: int | None, high: int | None) -> None:
+        """Batch and high of every per-CPU list (zone_batchsize, zone_highsize), unless they are given."""
         k = self.k
-        batch = pcp_batch(pages)
+        if batch is None:
+            batch = zone_batchsize(pages)
         for zone in range(self.nodes):
-            local = max(sum(1 for c in range(self.cpus) if c % self.nodes == zone), 1)
+            local = max(sum(self.node_of(c) == zone for c in range(self.cpus)), 1)
             for cpu in range(self.cpus):
                 row = k.pcp[zone * self.cpus + cpu]
                 row.batch = max(1, batch)
-                if self.switches["pcp_high"] == "batch":
+                if high is not None:
+                    row.high = high
+                elif self.switches["pcp_high"] == "batch":
                     row.high = 6 * batch
                 else:
                     low = low_watermark(pages, pages * self.nodes)
                     row.high = max(low // local, 4 * row.batch)
                 row.high_min = row.high
                 row.high_max = row.high
-                if self.switches["pcp_high"] == "auto":
+                if self.switches["pcp_high"] == "auto" and high is None:
                     row.high_max = max(pages // 8 // local, row.high_min)
 
     # -- contexts ------------------------------------------------------------------------------------------------
@@ -266,12 +290,18 @@ class Machine:
         self.check()
 
     def netdev(
-        self, driver: str | Driver, *, queues: int = 1, mtu: int = 1500, options: Mapping[str, str] | None = None
+        self,
+        driver: str | Driver,
+        *,
+        queues: int = 1,
+        mtu: int = 1500,
+        options: Mapping[str, str] | None = None,
+        settings: DeviceSettings | None = None,
     ) -> NetDevice:
         """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`)."""
         plugin = load_driver(driver) if isinstance(driver, str) else driver
         apply_platform(self.k, self.platform)  # the driver may have declared functions of its own
-        made = NetDevice(self, plugin, queues, mtu, options or {})
+        made = NetDevice(self, plugin, queues, mtu, options or {}, settings or DeviceSettings())
         self.devices.append(made)
         return made
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .engine.layout import MAX_DEVICES
 from .errors import UsageError
 from .mm.layout import NONE
-from .net.device_layout import MAX_QUEUES, NR_OPS
+from .net.device_layout import MAX_QUEUES, NR_OPS, XPS_CPU, XPS_RXQ
 from .net.plugin import Driver, Nic
 from .net.plugin_loader import OPERATIONS, blaming
 from .net.rss import INDIRECTION
@@ -20,12 +21,84 @@ if TYPE_CHECKING:
 
 MOST_BUFFERS = 1 << 20
 """Receive buffers of one queue, more than any driver has."""
+LONGEST_MODERATION_US = 1e6
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """What an administrator sets (``ethtool -C``, XPS, IRQ affinity, the link).  None: what the driver starts with.
+
+    ``rx_usecs``, ``rx_frames``, ``tx_usecs``, ``tx_frames``: an interrupt comes so long after the first completion,
+    or with so many.  ``bql``: byte queue limits.  ``xps``: ``"cpu"`` (the transmit queue of the sending CPU),
+    ``"shift:N"`` (that of the CPU N further, so that completions run there) or ``"rxq"`` (that of the receive queue).
+    ``irq_affinity``: the CPU of each queue's interrupt; queues beyond the list start again at its beginning.
+    ``link_gbps``: another link speed.
+    """
+
+    rx_usecs: float | None = None
+    rx_frames: int | None = None
+    tx_usecs: float | None = None
+    tx_frames: int | None = None
+    bql: bool = True
+    xps: str = "cpu"
+    irq_affinity: Sequence[int] | None = None
+    link_gbps: float | None = None
+
+    def apply(self, row: Any, driver: Driver) -> None:
+        """Write the settings to the device's row of ``k.netdev``.  Raises UsageError."""
+        for name in ("rx_usecs", "tx_usecs"):
+            value = getattr(self, name)
+            value = getattr(driver, name) if value is None else value
+            if not 0 <= value <= LONGEST_MODERATION_US:
+                raise UsageError(f"{name} is 0 to {LONGEST_MODERATION_US} microseconds, not {value}")
+            setattr(row, name, round(value * 10**6))
+        for name in ("rx_frames", "tx_frames"):
+            value = getattr(self, name)
+            value = getattr(driver, name) if value is None else value
+            if not 1 <= value <= MOST_BUFFERS:
+                raise UsageError(f"{name} is 1 to {MOST_BUFFERS} frames, not {value}")
+            setattr(row, name, value)
+        row.bql = int(self.bql)
+        row.xps, row.xps_shift = self._xps()
+        gbps = driver.link_gbps if self.link_gbps is None else self.link_gbps
+        if not 0.001 <= gbps <= 8000:
+            raise UsageError(f"link_gbps is 0.001 to 8000, not {gbps}")
+        row.ps_per_byte = round(8000 / gbps)
+
+    def _xps(self) -> tuple[int, int]:
+        if self.xps == "cpu":
+            return XPS_CPU, 0
+        if self.xps == "rxq":
+            return XPS_RXQ, 0
+        kind, colon, shift = self.xps.partition(":")
+        if kind == "shift" and colon and shift.isdecimal():
+            return XPS_CPU, int(shift)
+        raise UsageError(f"xps is cpu, rxq or shift:N, not {self.xps!r}")
+
+    def cpu_of(self, index: int, cpus: int) -> int:
+        """CPU that takes the interrupts of queue ``index``.  Raises UsageError."""
+        if self.irq_affinity is None:
+            return index % cpus
+        if not self.irq_affinity:
+            raise UsageError("irq_affinity names no CPU")
+        for cpu in self.irq_affinity:
+            if not 0 <= cpu < cpus:
+                raise UsageError(f"irq_affinity names CPU {cpu}; the machine has CPUs 0 to {cpus - 1}")
+        return self.irq_affinity[index % len(self.irq_affinity)]
 
 
 class NetDevice:
     """A network device: a driver's queues, rings and pools on a machine."""
 
-    def __init__(self, machine: Machine, driver: Driver, queues: int, mtu: int, options: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        driver: Driver,
+        queues: int,
+        mtu: int,
+        options: Mapping[str, str],
+        settings: DeviceSettings,
+    ) -> None:
         if not 1 <= queues <= driver.max_queues:
             raise UsageError(f"driver {driver.name} has 1 to {driver.max_queues} queues, not {queues}")
         if not 68 <= mtu <= driver.max_mtu:
@@ -46,7 +119,7 @@ class NetDevice:
         row.hw_mtu = driver.largest_frame(mtu)
         row.queues = queues
         row.rxq0 = row.txq0 = taken
-        row.ps_per_byte = round(8000 / driver.link_gbps)
+        settings.apply(row, driver)
         row.egress = number
         row.fn_poll, row.fn_tx, row.fn_rx, row.fn_refill = driver.poll, driver.poll_tx, driver.poll_rx, driver.refill
         row.tx_cq_budget = driver.tx_cq_budget
@@ -62,7 +135,7 @@ class NetDevice:
             k.rxq[taken + index].index = k.txq[taken + index].index = index
             k.rxq[taken + index].napi = k.txq[taken + index].napi = taken + index
             napi = k.napi[taken + index]
-            napi.cpu = index % machine.cpus
+            napi.cpu = settings.cpu_of(index, machine.cpus)
             napi.rxq = napi.txq = taken + index
             softirq = k.softirq[napi.cpu]
             napi.next_on_cpu = softirq.first_napi

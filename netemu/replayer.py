@@ -11,11 +11,14 @@ from typing import Any
 from .checks.conservation import take_stock
 from .engine import jit
 from .errors import UsageError
-from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, Machine
+from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
-from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, NETDEV_BUDGET
+from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
+from .net.skbuff import skb_defer_free_flush
+from .netdevice import DeviceSettings
 from .pipeline.arrivals import Rate
 from .pipeline.emulation import Emulation, State
 from .pipeline.feed import Feed
@@ -76,8 +79,16 @@ def replay(
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
+    window: int = 0,
+    streams: int = 1,
+    consumer_cpu: str = "same",
+    nodes: int = 1,
     memory_mb: int = DEFAULT_MEMORY_MB,
+    pcp_batch: int | None = None,
+    pcp_high: int | None = None,
+    netdev_budget: int = NETDEV_BUDGET,
     options: Mapping[str, str] | None = None,
+    settings: DeviceSettings | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ReplayResult:
@@ -87,7 +98,11 @@ def replay(
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
     succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
     ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
-    ``memory_mb``: size of the machine's memory.  ``out``: capture file for what was transmitted.
+    ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
+    may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
+    turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
+    packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
+    ``out``: capture file for what was transmitted.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -97,22 +112,37 @@ def replay(
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
-    if not 0 <= hold_us <= 1e9:
-        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    if not 1 <= netdev_budget <= 1 << 20:
+        raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
-        machine = Machine(era=era, switches=switches, cpus=cpus, platform=platform, seed=seed, memory_mb=memory_mb)
+        machine = Machine(
+            era=era,
+            switches=switches,
+            cpus=cpus,
+            nodes=nodes,
+            platform=platform,
+            seed=seed,
+            memory_mb=memory_mb,
+            pcp_batch=pcp_batch,
+            pcp_high=pcp_high,
+        )
         _parse_recycle(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
-            plugin, queues=min(cpus, plugin.max_queues) if queues is None else queues, mtu=mtu, options=options
+            plugin,
+            queues=min(cpus, plugin.max_queues) if queues is None else queues,
+            mtu=mtu,
+            options=options,
+            settings=settings,
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
-        k.run[0].hold = round(hold_us * 10**6)
+        k.run[0].netdev_budget = netdev_budget
+        _set_consumers(machine, hold_us, consumer_cpu, window, streams)
         _start_books(machine)
         initial = take_stock(k, nic.pages_held())
         feed = Feed(k, nic.number, source, arrivals, repeat=repeat)
@@ -128,6 +158,10 @@ def replay(
     if feed.error is not None and feed.packets == 0:
         raise feed.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    for cpu in range(cpus):
+        if k.softnet[cpu].defer_count:
+            with machine.softirq(cpu):
+                skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
         _drop_fragment_caches(machine, cpu)
@@ -149,6 +183,11 @@ def replay(
             "repeat": repeat,
             "mtu": mtu,
             "hold_us": hold_us,
+            "window": window,
+            "streams": streams,
+            "consumer_cpu": consumer_cpu,
+            "nodes": nodes,
+            "netdev_budget": netdev_budget,
             "memory_mb": memory_mb,
             "driver": nic.nic.options,
         },
@@ -168,6 +207,24 @@ def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
         return os.path.samefile(trace, out)
     except OSError:  # one of them does not exist
         return False
+
+
+def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: int, streams: int) -> None:
+    """Where and when local packets are read, and how many a stream may have on their way.  Raises UsageError."""
+    if not 0 <= hold_us <= 1e9:
+        raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
+    if not 0 <= window <= HELD_ROWS:
+        raise UsageError(f"window is 0 (none) to {HELD_ROWS} packets, not {window}")
+    if not 1 <= streams <= MAX_STREAMS:
+        raise UsageError(f"streams is 1 to {MAX_STREAMS}, not {streams}")
+    kind, _, shift = consumer_cpu.partition(":")
+    if consumer_cpu != "same" and not (kind == "shift" and shift.isdecimal()):
+        raise UsageError(f"consumer_cpu is same or shift:N, not {consumer_cpu!r}")
+    run = machine.k.run[0]
+    run.hold = round(hold_us * 10**6)
+    run.consumer_shift = int(shift or 0) % machine.cpus
+    run.window = window
+    run.streams = streams
 
 
 def _start_books(machine: Machine) -> None:

@@ -52,6 +52,8 @@ class Mlx5(Driver):
     max_mtu = 9978
     max_queues = 64
     tx_cq_budget = TX_CQ_POLL_BUDGET
+    rx_usecs = tx_usecs = 16.0
+    rx_frames = tx_frames = 32
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
 
     poll = path_name("mlx5e_napi_poll")

@@ -236,7 +236,7 @@ def build_linear_skb(k: Kernel, cpu: int, rxq: int, page: int, offset: int, leng
 def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
     """The skb holds the page too: with a page reference, or (v6.4) with one of the pool's fragments."""
     if k.era[0].mlx5_rx_cache == 0:
-        page_ref_add(k, page, 1)
+        page_ref_add(k, cpu, page, 1)
     else:
         skb_mark_for_recycle(k, cpu, skb)
 

@@ -9,6 +9,7 @@ from netemu.engine.kernel import cost_point, kernel_function
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.net.device_layout import TX_SKB
+from netemu.net.dma import maintain_lines
 from netemu.net.driver import take_transmitted
 from netemu.net.skbuff import napi_consume_skb
 from netemu.net.stack import tx_post
@@ -27,6 +28,7 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
         return 1
     r = k.skb[skb]
     charge(k, cpu, TX_DMA_MAP)
+    maintain_lines(k, cpu, r.len)
     for _ in range(k.shinfo[r.shinfo].nr_frags):
         charge(k, cpu, TX_DMA_MAP)
     tx_post(k, cpu, txq, skb, TX_SKB, 0, r.len)

@@ -22,6 +22,8 @@ class Netsec(Driver):
     max_mtu = 1500
     max_queues = 1
     tx_cq_budget = DESC_NUM
+    rx_usecs = tx_usecs = 500.0
+    rx_frames = tx_frames = 8
 
     poll = path_name("netsec_napi_poll")
     poll_tx = path_name("netsec_clean_tx_dring")

@@ -13,7 +13,11 @@ from netemu.mm.page_alloc import page_ref_add, put_page
 from netemu.mm.page_frag import page_frag_alloc, page_frag_free
 from netemu.net.contents import skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
-from netemu.net.dma import dma_sync_single_range_for_cpu, dma_sync_single_range_for_device
+from netemu.net.dma import (
+    dma_sync_single_range_for_cpu,
+    dma_sync_single_range_for_device,
+    maintain_lines,
+)
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     EVERYTHING,
@@ -32,7 +36,7 @@ from netemu.net.skbuff import (
     skb_reserve,
 )
 
-from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
+from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_DATA, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
 
 RX_PACKET_TOUCH = cost_point("netsec_rx_packet_data_touch")
 STREAMING_MAP = cost_point("netsec_rx_dma_map")
@@ -82,9 +86,11 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
     q = k.rxq[rxq]
     if how == BUFFER_SKB:
         charge(k, cpu, STREAMING_MAP)
+        maintain_lines(k, cpu, k.netdev[q.dev].mtu + ETH_HEADER_AND_FCS)
         return netdev_alloc_skb(k, cpu, k.netdev[q.dev].mtu + ETH_HEADER_AND_FCS)
     if how == BUFFER_FRAGMENT:
         charge(k, cpu, STREAMING_MAP)
+        maintain_lines(k, cpu, FRAG_DATA)
         return page_frag_alloc(k, cpu, NAPI_FRAGS, FRAG_SIZE)
     pfn = NONE
     if k.recycle[0].forced:
@@ -131,11 +137,13 @@ def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int
     how = k.era[0].netsec_rx
     if how == BUFFER_SKB:
         charge(k, cpu, STREAMING_UNMAP)
+        maintain_lines(k, cpu, k.netdev[k.rxq[rxq].dev].mtu + ETH_HEADER_AND_FCS)
         skb_put(k, where, length)
         return where
     pfn = where // PAGE_SIZE
     if how == BUFFER_FRAGMENT:
         charge(k, cpu, STREAMING_UNMAP)
+        maintain_lines(k, cpu, FRAG_DATA)
         skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, FRAG_SIZE)
         headroom = NET_SKB_PAD
     else:
@@ -155,7 +163,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     pool = k.rxq[rxq].pool
     if k.recycle[0].forced:
         if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
-            page_ref_add(k, pfn, 1)
+            page_ref_add(k, cpu, pfn, 1)
             park_page(k, rxq, pfn)
             return
         if k.era[0].pool_skb_recycle != 0 and not recycle_draw(k):

@@ -11,6 +11,7 @@ import click
 from netemu.cli import values
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
+from netemu.cli.machine_options import machine_options, taken
 
 if TYPE_CHECKING:
     from netemu import ReplayResult
@@ -81,6 +82,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@machine_options
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",
@@ -117,7 +119,7 @@ def command(
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **replayed
+                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **taken(replayed)
             )
         finally:
             progress.close()

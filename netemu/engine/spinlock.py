@@ -4,20 +4,38 @@ CPUs are simulated one step at a time, so a request of an earlier virtual time c
 later time.  A lock therefore remembers the intervals for which it is held, and a late request takes the first
 gap that it fits into.  How long a lock is held is known only at its release: that is when the wait is charged,
 to ``queued_spin_lock_slowpath`` below the function that took the lock.  A lock that was waited for costs its
-hand-off on top: the line that holds it moves from one CPU to the next.
+hand-off on top.  Waiters of a queued spinlock spin each on a line of their own, so that a hand-off costs the same
+however many wait; but everybody in the queue waits for the hand-offs before his own.
 
 With one CPU there is nobody to wait for, and no interval is kept.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
+from .cacheline import fetch_line
 from .kernel import cost_point, inlined, kernel_function
-from .layout import Kernel, table
-from .path import spend
+from .layout import DECLARED, Kernel, table
+from .path import charge, spend
 
 LOCK_INTERVALS = 1 << 13
 """Busy intervals that one lock remembers."""
 MAX_LOCKS = 1024
+
+LOCK_CLASSES: dict[str, range] = {}
+"""Numbers of the locks of each class."""
+
+
+def lock_class(name: str, count: int) -> int:
+    """Declare ``count`` locks of one kind; the number of the first."""
+    first = sum(len(numbers) for numbers in LOCK_CLASSES.values())
+    if first + count > MAX_LOCKS:
+        raise TypeError(f"no room for {count} locks of class {name!r}")
+    LOCK_CLASSES[name] = range(first, first + count)
+    DECLARED.append(f"locks {name} {count}")
+    return first
+
 
 table(
     "lock",
@@ -25,6 +43,7 @@ table(
         ("requested", "i8"),  # when the holder asked for it, ps
         ("first", "i4"),  # intervals in use: rows first..last-1 of this lock's share of k.busy
         ("last", "i4"),
+        ("line", "i4"),  # CPU that took it last, + 1: its cache has the lock's line
         ("acquisitions", "i8"),
         ("contended", "i8"),
         ("wait", "i8"),  # ps
@@ -33,13 +52,16 @@ table(
 )
 table("busy", [("start", "i8"), ("end", "i8")])  # [lock * LOCK_INTERVALS + i], by time, without overlap
 table("horizon", "i8")  # no CPU will ask for anything before this time, ps
+table("lock_journal", [("cpu", "i4"), ("lock", "i4"), ("requested", "i8"), ("length", "i8"), ("wait", "i8")])
+table("lock_journal_use", [("count", "i8"), ("room", "i8")])
 
 HANDOFF = cost_point("spin_lock_handoff")
 
 
 @kernel_function(inline=True)
-def _raw_spin_lock(k: Kernel, cpu: int) -> None:
-    """The uncontended part of taking and releasing a spinlock."""
+def _raw_spin_lock(k: Kernel, cpu: int, lock: int) -> None:
+    """The uncontended part of taking and releasing a spinlock; its line may have to come from another CPU."""
+    k.lock[lock].line = fetch_line(k, cpu, k.lock[lock].line)
 
 
 @kernel_function
@@ -49,12 +71,26 @@ def queued_spin_lock_slowpath(k: Kernel, cpu: int, ps: int) -> None:
 
 
 @inlined
-def spin_lock(k: Kernel, cpu: int, lock: int) -> None:
-    """Take a lock; the matching :func:`spin_unlock` comes in the same step of the same CPU."""
-    _raw_spin_lock(k, cpu)
+def request_lock(k: Kernel, cpu: int, lock: int) -> None:
+    """From now on the CPU holds the lock, or waits for it: which of the two is found out at the release."""
     held = k.lock[lock]
     held.acquisitions += 1
     held.requested = k.cpu[cpu].clock
+
+
+@inlined
+def spin_lock(k: Kernel, cpu: int, lock: int) -> None:
+    """Take a lock; the matching :func:`spin_unlock` comes in the same step of the same CPU."""
+    _raw_spin_lock(k, cpu, lock)
+    request_lock(k, cpu, lock)
+
+
+@inlined
+def spin_lock_inlined(k: Kernel, cpu: int, lock: int, price: int) -> None:
+    """Take a lock whose uncontended cost is measured as a part of its caller: the cost point ``price``."""
+    charge(k, cpu, price)
+    k.lock[lock].line = fetch_line(k, cpu, k.lock[lock].line)
+    request_lock(k, cpu, lock)
 
 
 @inlined
@@ -64,11 +100,41 @@ def spin_unlock(k: Kernel, cpu: int, lock: int) -> None:
     length = k.cpu[cpu].clock - held.requested
     held.hold += length
     if k.machine[0].cpus > 1:
-        wait = reserve(k, lock, held.requested, length)
-        if wait > 0:
-            held.contended += 1
-            held.wait += wait
-            queued_spin_lock_slowpath(k, cpu, wait)
+        settle_wait(k, cpu, lock, length)
+
+
+@kernel_function(traced=False)
+def settle_wait(k: Kernel, cpu: int, lock: int, length: int) -> None:
+    """Find the time at which the lock was free for ``length``, and wait until then."""
+    held = k.lock[lock]
+    wait = reserve(k, lock, held.requested, length)
+    if k.lock_journal_use[0].room > 0:
+        write_journal(k, cpu, lock, length, wait)
+    if wait > 0:
+        held.contended += 1
+        held.wait += wait
+        queued_spin_lock_slowpath(k, cpu, wait)
+
+
+@kernel_function(traced=False)
+def write_journal(k: Kernel, cpu: int, lock: int, length: int, wait: int) -> None:
+    """Keep one hold for whoever asked for a journal, while there is room."""
+    use = k.lock_journal_use[0]
+    if use.count < use.room:
+        entry = k.lock_journal[use.count]
+        entry.cpu = cpu
+        entry.lock = lock
+        entry.requested = k.lock[lock].requested
+        entry.length = length
+        entry.wait = wait
+        use.count += 1
+
+
+def keep_journal(k: Kernel, room: int) -> None:
+    """Record the next ``room`` holds of all locks in ``k.arrays["lock_journal"]``."""
+    k.replace("lock_journal", np.zeros(room, k.arrays["lock_journal"].dtype))
+    k.lock_journal_use[0].count = 0
+    k.lock_journal_use[0].room = room
 
 
 @kernel_function(traced=False)

@@ -5,15 +5,18 @@ Source: mm/page_alloc.c, v4.19 to v6.12.
 
 from __future__ import annotations
 
+from ..engine.cacheline import fetch_line
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import charge
-from ..engine.spinlock import spin_lock, spin_unlock
-from .layout import MAX_ORDER, NONE, NR_ORDERS, PG_BUDDY
+from ..engine.spinlock import lock_class, spin_lock, spin_unlock
+from .layout import MAX_ORDER, MAX_ZONES, NONE, NR_ORDERS, PG_BUDDY
 
 MERGE = cost_point("buddy_merge")
 SPLIT = cost_point("buddy_split")
 BUDDY_PAGE = cost_point("buddy_page")  # one page onto or off a buddy list
+
+ZONE_LOCK = lock_class("zone->lock", MAX_ZONES)
 
 
 # -- zone->lock ------------------------------------------------------------------------------------------------------
@@ -21,18 +24,31 @@ BUDDY_PAGE = cost_point("buddy_page")  # one page onto or off a buddy list
 
 @inlined
 def zone_lock(k: Kernel, cpu: int, zone: int) -> None:
-    """Take zone->lock; lock number ``zone`` of the machine."""
-    spin_lock(k, cpu, zone)
+    """Take zone->lock."""
+    spin_lock(k, cpu, ZONE_LOCK + zone)
     k.zone[zone].acquisitions += 1
 
 
 @inlined
 def zone_unlock(k: Kernel, cpu: int, zone: int) -> None:
     """Let go of zone->lock."""
-    spin_unlock(k, cpu, zone)
+    spin_unlock(k, cpu, ZONE_LOCK + zone)
 
 
 # -- buddy free lists (zone->lock held) ------------------------------------------------------------------------------
+
+
+@inlined
+def touch_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """Write to a struct page, which another CPU may have written last."""
+    k.pages[pfn].line = fetch_line(k, cpu, k.pages[pfn].line)
+
+
+@inlined
+def touch_free_area(k: Kernel, cpu: int, zone: int, order: int) -> None:
+    """Write to the head of a free list."""
+    area = k.free_area[zone * NR_ORDERS + order]
+    area.line = fetch_line(k, cpu, area.line)
 
 
 @inlined
@@ -97,6 +113,8 @@ def __free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> Non
         if not page_is_buddy(k, zone, buddy, order):
             break
         charge(k, cpu, MERGE)
+        touch_page(k, cpu, buddy)
+        touch_free_area(k, cpu, zone, order)
         del_page_from_free_list(k, zone, buddy, order)
         pfn &= buddy
         order += 1
@@ -105,6 +123,8 @@ def __free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> Non
         combined = pfn & ~(1 << order)
         if page_is_buddy(k, zone, combined ^ (1 << (order + 1)), order + 1):
             at_tail = 1
+    touch_page(k, cpu, pfn)
+    touch_free_area(k, cpu, zone, order)
     add_to_free_list(k, zone, pfn, order, at_tail)
 
 
@@ -116,10 +136,14 @@ def __rmqueue_smallest(k: Kernel, cpu: int, zone: int, order: int) -> int:
         pfn = k.free_area[zone * NR_ORDERS + current].head
         if pfn != NONE:
             charge(k, cpu, BUDDY_PAGE)
+            touch_page(k, cpu, pfn)
+            touch_free_area(k, cpu, zone, current)
             del_page_from_free_list(k, zone, pfn, current)
             while current > order:
                 current -= 1
                 charge(k, cpu, SPLIT)
+                touch_page(k, cpu, pfn + (1 << current))
+                touch_free_area(k, cpu, zone, current)
                 add_to_free_list(k, zone, pfn + (1 << current), current, 0)
             k.zone[zone].free -= 1 << order
             k.pages[pfn].order = order

@@ -12,6 +12,7 @@ NR_ORDERS = 11
 MAX_ORDER = NR_ORDERS - 1
 PAGEBLOCK_ORDER = 9
 PAGE_ALLOC_COSTLY_ORDER = 3
+MAX_ZONES = 8
 NR_PCP_LISTS = PAGE_ALLOC_COSTLY_ORDER + 2
 """Per-CPU lists: orders 0..3 and the pageblock order; only order 0 is used before 5.14."""
 NONE = -1
@@ -43,6 +44,7 @@ table(
         ("frag_count", "i8"),  # pp_frag_count, pp_ref_count from 6.8
         ("where", "i4"),  # who parks the page (PARK_*), for the books
         ("serial", "i4"),  # number given by a scripted page source
+        ("line", "i4"),  # CPU that wrote this struct page last, + 1
     ],
 )
 table(
@@ -62,7 +64,7 @@ table(
         ("failures", "i8"),  # requests that found nothing
     ],
 )
-table("free_area", [("head", "i4"), ("tail", "i4"), ("nr_free", "i8")])  # [zone * NR_ORDERS + order]
+table("free_area", [("head", "i4"), ("tail", "i4"), ("nr_free", "i8"), ("line", "i4")])  # [zone * NR_ORDERS + order]
 table(
     "pcp",  # [zone * cpus + cpu]
     [

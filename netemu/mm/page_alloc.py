@@ -9,8 +9,8 @@ from __future__ import annotations
 from ..engine.faults import fault, fault_code
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
-from ..engine.path import charge
-from .buddy import __free_one_page, __rmqueue_smallest, zone_lock, zone_unlock
+from ..engine.path import charge, spend
+from .buddy import __free_one_page, __rmqueue_smallest, touch_page, zone_lock, zone_unlock
 from .layout import (
     MAX_ORDER,
     NONE,
@@ -44,6 +44,7 @@ FREE_SIGNED = fault_code("MM-10", "page_pool leak: page {a} is freed with the si
 REFCOUNT = fault_code("MM-01", "page {a}: reference dropped, but it had {b}")
 
 BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into the caller's array
+TAIL_PAGE = cost_point("tail_page")  # one page of a block beyond its first, made ready or checked
 
 
 # -- allocation ------------------------------------------------------------------------------------------------------
@@ -80,9 +81,12 @@ def rmqueue_buddy(k: Kernel, cpu: int, zone: int, order: int) -> int:
 
 
 @inlined
-def prep_new_page(k: Kernel, pfn: int, order: int, comp: int) -> None:
+def prep_new_page(k: Kernel, cpu: int, pfn: int, order: int, comp: int) -> None:
     """A page as its new owner finds it: one reference, no marks; a compound page if asked for."""
     p = k.pages[pfn]
+    touch_page(k, cpu, pfn)
+    if order > 0:
+        spend(k, cpu, k.cost[TAIL_PAGE] * ((1 << order) - 1))
     p.refcount = 1
     p.flags = k.machine[0].new_page_flags
     p.order = order
@@ -130,7 +134,7 @@ def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     if pfn == NONE:
         k.zone[nid].failures += 1
         return NONE
-    prep_new_page(k, pfn, order, comp)
+    prep_new_page(k, cpu, pfn, order, comp)
     return pfn
 
 
@@ -160,7 +164,7 @@ def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
     else:
         got = rmqueue_pcplist_bulk(k, cpu, nid, count)
     for i in range(got):
-        prep_new_page(k, k.page_array[i], 0, 0)
+        prep_new_page(k, cpu, k.page_array[i], 0, 0)
     if got == 0:
         pfn = __alloc_pages(k, cpu, nid, 0, 0)
         if pfn != NONE:
@@ -180,6 +184,8 @@ def free_pages_prepare(k: Kernel, cpu: int, pfn: int, order: int) -> bool:
     if (p.flags & (PG_BUDDY | PG_PCP | PG_TAIL)) != 0 or p.refcount != 0 or signed:
         bad_page(k, cpu, pfn)
         return False
+    if order > 0:
+        spend(k, cpu, k.cost[TAIL_PAGE] * ((1 << order) - 1))
     if p.flags & PG_HEAD:
         for tail in range(pfn + 1, pfn + (1 << order)):
             k.pages[tail].flags = 0
@@ -268,8 +274,9 @@ def compound_head(k: Kernel, pfn: int) -> int:
 
 
 @inlined
-def page_ref_add(k: Kernel, pfn: int, n: int) -> None:
+def page_ref_add(k: Kernel, cpu: int, pfn: int, n: int) -> None:
     """``n`` more plain references on a head page."""
+    touch_page(k, cpu, pfn)
     k.pages[pfn].refcount += n
 
 
@@ -279,6 +286,7 @@ def page_ref_sub_and_test(k: Kernel, cpu: int, pfn: int, n: int) -> bool:
     p = k.pages[pfn]
     if p.refcount < n:
         fault(k, cpu, REFCOUNT, pfn, p.refcount)
+    touch_page(k, cpu, pfn)
     p.refcount -= n
     return p.refcount == 0
 

@@ -101,7 +101,7 @@ def page_frag_alloc_1k(k: Kernel, cpu: int) -> int:
         pfn = __alloc_pages(k, cpu, k.cpu[cpu].numa_node, 0, 0)
         if pfn == NONE:
             return NONE
-        page_ref_add(k, pfn, PAGE_SIZE // SLICE - 1)
+        page_ref_add(k, cpu, pfn, PAGE_SIZE // SLICE - 1)
         nc.page = pfn + 1
         nc.offset = PAGE_SIZE
         nc.pfmemalloc = 1 if page_is_pfmemalloc(k, pfn) else 0

@@ -13,8 +13,8 @@ from ..engine.layout import Kernel
 from .layout import MAX_ORDER, NONE, NR_ORDERS, PAGE_SIZE, PG_BUDDY
 
 
-def pcp_batch(pages: int) -> int:
-    """zone_batchsize: pages moved at once between a zone's buddy lists and a per-CPU list."""
+def zone_batchsize(pages: int) -> int:
+    """Pages moved at once between a zone's buddy lists and a per-CPU list."""
     batch = max(min(pages // 1024, (1 << 20) // PAGE_SIZE) // 4, 1)
     batch += batch // 2
     return (1 << (batch.bit_length() - 1)) - 1

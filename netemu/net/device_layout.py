@@ -32,6 +32,18 @@ PHASE_TX = 1
 PHASE_RX = 2
 PHASE_REFILL = 3
 
+# txq.xoff: why a transmit queue is stopped
+XOFF_DRIVER = 1  # no room in the ring
+XOFF_STACK = 2  # byte queue limits
+
+# netdev.xps: which transmit queue a packet takes
+XPS_CPU = 0  # that of the CPU, or of the one xps_shift further
+XPS_RXQ = 1  # that of the receive queue it came in by
+
+# softirq.running
+NET_TX_ACTION = 1
+NET_RX_ACTION = 2
+
 # txd.kind
 TX_SKB = 0
 
@@ -48,6 +60,13 @@ table(
         ("ps_per_byte", "i8"),  # of the link
         ("tx_wire_free", "i8"),  # when the outgoing wire is idle again, ps
         ("egress", "i4"),  # device that forwarded packets leave through
+        ("rx_usecs", "i8"),  # interrupt moderation (ethtool -C), the times in ps
+        ("rx_frames", "i4"),
+        ("tx_usecs", "i8"),
+        ("tx_frames", "i4"),
+        ("bql", "i4"),  # 1: byte queue limits
+        ("xps", "i4"),
+        ("xps_shift", "i4"),
         ("fn_poll", "i4"),  # call-path numbers of the driver's poll function and its parts
         ("fn_tx", "i4"),
         ("fn_rx", "i4"),
@@ -96,6 +115,28 @@ table(
         ("stopped", "i8"),
         ("full", "i8"),
         ("cqes", "i8"),
+        ("completed_bytes", "i8"),  # cleaned in this poll and not yet accounted
+        ("xoff", "i4"),
+        ("qlen", "i4"),  # packets in the qdisc: a list by skb.next
+        ("qdisc_head", "i4"),  # + 1
+        ("qdisc_tail", "i4"),  # + 1
+        ("scheduled", "i4"),  # for net_tx_action
+        ("output_next", "i4"),  # + 1: next queue scheduled on the same CPU
+    ],
+)
+table(
+    "dql",  # byte queue limits of each txq
+    [
+        ("num_queued", "i8"),
+        ("num_completed", "i8"),
+        ("last_obj_cnt", "i8"),
+        ("limit", "i8"),
+        ("adj_limit", "i8"),
+        ("prev_ovlimit", "i8"),
+        ("prev_num_queued", "i8"),
+        ("prev_last_obj_cnt", "i8"),
+        ("lowest_slack", "i8"),
+        ("slack_start_time", "i8"),  # ps
     ],
 )
 table("txd", [("done", "i8"), ("skb", "i4"), ("bytes", "i4"), ("kind", "i4"), ("page", "i4")])
@@ -114,6 +155,8 @@ table(
         ("refill_short", "i4"),
         ("poll_node", "i4"),  # call paths to resume at
         ("phase_node", "i4"),
+        ("irq_due", "i8"),  # when its interrupt fires, ps; NEVER: nothing has completed
+        ("rx_pending", "i4"),  # frames received since the interrupt was armed
         ("polls", "i8"),
         ("arms", "i8"),
         ("events", "i8"),
@@ -128,7 +171,12 @@ table(
         ("napi", "i4"),  # being polled, + 1; 0: none
         ("list_head", "i4"),  # FIFO of scheduled NAPIs in k.poll_list
         ("list_count", "i4"),
-        ("node", "i4"),  # call path of net_rx_action
+        ("node", "i4"),  # call path of net_rx_action or net_tx_action
+        ("output_queue", "i4"),  # transmit queues scheduled for net_tx_action: the last one + 1
+        ("tx_quota", "i4"),  # packets sent from the qdisc at hand
+        ("deferred", "i4"),  # packets that other CPUs left to this one and that are being freed: the next one + 1
+        ("deferred_node", "i4"),  # call path of skb_defer_free_flush
+        ("irq_due", "i8"),  # earliest interrupt of this CPU's NAPIs, ps
         ("yield_to_process", "i4"),
         ("deadline", "i8"),
         ("time_squeeze", "i8"),
@@ -138,7 +186,6 @@ table(
         ("delivered", "i8"),
     ],
 )
-table("agenda", "i8")  # [cpu] -> when it can act next, ps
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
 table("held", "i4")  # [cpu * held_rows + i] -> skb
 table(
@@ -149,6 +196,7 @@ table(
         ("end", "i4"),  # the row after the last that is filled
         ("rxq", "i4"),  # target of the next packet, + 1; 0: not computed
         ("blocked", "i4"),  # lossless source: waiting for a descriptor on this rxq, + 1
+        ("closed", "i4"),  # waiting for the window of this stream, + 1
         ("lossless", "i4"),  # 1: as fast as the receiver takes it
         ("mode", "i4"),
         ("arrival", "i8"),  # when the next packet has arrived, ps
@@ -173,6 +221,7 @@ table(
     ],
 )
 table("feed_data", "u1")
+table("stream", [("outstanding", "i8")])  # packets on their way to the consumer, or unread
 table("memory", "u1")  # contents of pages, then of small objects; one byte when contents are not kept
 table(
     "run",
@@ -187,6 +236,10 @@ table(
         ("limit", "i8"),  # ps: nothing is done from here on
         ("next_at", "i8"),  # ps: what could be done next when input was needed or the limit was met
         ("hold", "i8"),  # ps that local delivery holds a packet
+        ("consumer_shift", "i4"),  # the consumer runs so many CPUs further than the queue
+        ("window", "i4"),  # packets of a stream that may be on their way; 0: any number
+        ("streams", "i4"),  # the packets belong to them in turn
+        ("netdev_budget", "i4"),
         ("forwarded", "i8"),
         ("delivered", "i8"),
         ("dropped_by_consumer", "i8"),

@@ -1,9 +1,13 @@
-"""The DMA API as far as its cost and its books matter: a mapping is an address that is not zero."""
+"""The DMA API as far as its cost and its books matter: a mapping is an address that is not zero.
+
+Where DMA is not coherent, handing memory over takes time for each cache line (``dma_cache_line``, 0 elsewhere).
+"""
 
 from __future__ import annotations
 
-from ..engine.kernel import kernel_function
+from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel, table
+from ..engine.path import spend
 from ..mm.layout import PAGE_SHIFT
 
 table(
@@ -20,9 +24,18 @@ table(
 )
 
 
+CACHE_LINE = cost_point("dma_cache_line")
+
+
+@inlined
+def maintain_lines(k: Kernel, cpu: int, size: int) -> None:
+    """Write back or invalidate the cache lines of ``size`` bytes."""
+    spend(k, cpu, k.cost[CACHE_LINE] * ((size + 63) >> 6))
+
+
 @kernel_function(inline=True)
 def dma_map_page_attrs(k: Kernel, cpu: int, pfn: int) -> bool:
-    """Map a whole page or block; False when the DMA layer fails."""
+    """Map a whole page or block, its cache lines left as they are; False when the DMA layer fails."""
     d = k.dma[0]
     if d.fail_after != 0:
         if d.fail_after == 1:
@@ -46,9 +59,11 @@ def dma_sync_single_range_for_device(k: Kernel, cpu: int, size: int) -> None:
     d = k.dma[0]
     d.syncs += 1
     d.synced += size
+    maintain_lines(k, cpu, size)
 
 
 @kernel_function(inline=True)
 def dma_sync_single_range_for_cpu(k: Kernel, cpu: int, size: int) -> None:
     """Hand ``size`` bytes to the CPU."""
     k.dma[0].cpu_syncs += 1
+    maintain_lines(k, cpu, size)

@@ -69,6 +69,7 @@ def take_transmitted(k: Kernel, txq: int) -> int:
     t = k.txd[q.base + (q.head & q.mask)]
     q.head += 1
     q.cqes += 1
+    q.completed_bytes += t.bytes
     d = k.netdev[q.dev]
     d.tx_packets += 1
     d.tx_bytes += t.bytes

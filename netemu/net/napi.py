@@ -1,6 +1,6 @@
 """Softirq and NAPI: who is polled when, one descriptor at a time so that many CPUs can interleave.
 
-Source: net/core/dev.c (net_rx_action, napi_poll, napi_schedule, napi_complete_done), v4.19 to v6.12.
+Source: net/core/dev.c (net_rx_action, napi_poll, napi_complete_done), v4.19 to v6.12.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from ..engine.path import enter
 from .device_layout import (
     MAX_QUEUES,
     NAPI_POLL_WEIGHT,
-    NETDEV_BUDGET,
-    NEVER,
+    NET_RX_ACTION,
+    NET_TX_ACTION,
     NR_OPS,
     OP_RX_POLL_ONE,
     OP_RX_REFILL,
@@ -22,68 +22,58 @@ from .device_layout import (
     PHASE_RX,
     PHASE_TX,
 )
-from .skbuff import __kfree_skb_flush
-from .stack import consume_held, held_due
+from .interrupts import arm_interrupt, take_interrupts
+from .local import consume_held, held_due
+from .qdisc import net_tx_action_step, tx_completed
+from .skbuff import __kfree_skb_flush, napi_consume_skb, skb_defer_free_flush, take_deferred
 
 NETDEV_BUDGET_PS = 2_000_000_000
 """netdev_budget_usecs: 2 ms."""
 
-NET_RX_ACTION = cost_point("net_rx_action")
+RX_ACTION = cost_point("net_rx_action")
+TX_ACTION = cost_point("net_tx_action")
+DEFER_FREE_FLUSH = skb_defer_free_flush.number
 
 
-@kernel_function(inline=True)
-def __napi_schedule(k: Kernel, cpu: int, napi: int) -> None:
-    """Put a NAPI on its CPU's poll list."""
-    s = k.softirq[cpu]
-    k.poll_list[cpu * MAX_QUEUES + (s.list_head + s.list_count) % MAX_QUEUES] = napi
-    s.list_count += 1
-    k.napi[napi].scheduled = 1
-
-
-@kernel_function(name="handle_irq_event")
-def irq_schedules_napi(k: Kernel, cpu: int, napi: int) -> None:
-    """An interrupt of the NIC: schedule its NAPI."""
-    k.napi[napi].events += 1
-    __napi_schedule(k, cpu, napi)
-
-
-@kernel_function(traced=False, inline=True)
-def napi_interrupt(k: Kernel, napi: int, when: int) -> None:
-    """The NIC wants to be polled at ``when`` (ps).  Masked while it is scheduled; an idle CPU wakes up."""
-    n = k.napi[napi]
-    if n.scheduled:
-        return
-    cpu = n.cpu
-    c = k.cpu[cpu]
-    if c.clock < when:
-        s = k.softirq[cpu]
-        if not s.running:
-            c.idle += when - c.clock
-            c.clock = when
-    caller = c.node
-    c.node = 0
-    irq_schedules_napi(k, cpu, napi)
-    c.node = caller
-
-
-@kernel_function(traced=False)
-def softirq_begin(k: Kernel, cpu: int) -> None:
-    """Enter net_rx_action."""
+@inlined
+def softirq_enter(k: Kernel, cpu: int, action: int, function: int) -> None:
+    """Enter a softirq's action."""
     s = k.softirq[cpu]
     c = k.cpu[cpu]
     c.node = 0
-    enter(k, cpu, NET_RX_ACTION)
+    enter(k, cpu, function)
     s.node = c.node
-    s.running = 1
-    s.runs += 1
-    s.budget = NETDEV_BUDGET
-    s.deadline = c.clock + NETDEV_BUDGET_PS
+    s.running = action
     c.serving_softirq = 1
 
 
 @kernel_function(traced=False)
-def softirq_end(k: Kernel, cpu: int) -> None:
-    """Leave net_rx_action; when work is left, the process context gets a turn before the next round."""
+def net_rx_action_begin(k: Kernel, cpu: int) -> None:
+    """Enter net_rx_action; packets that other CPUs have left to this one come first (v5.19)."""
+    softirq_enter(k, cpu, NET_RX_ACTION, RX_ACTION)
+    s = k.softirq[cpu]
+    s.runs += 1
+    s.budget = k.run[0].netdev_budget
+    s.deadline = k.cpu[cpu].clock + NETDEV_BUDGET_PS
+    if k.softnet[cpu].defer_list != 0:
+        enter(k, cpu, DEFER_FREE_FLUSH)
+        s.deferred_node = k.cpu[cpu].node
+        s.deferred = take_deferred(k, cpu) + 1
+
+
+@kernel_function(traced=False)
+def free_one_deferred(k: Kernel, cpu: int) -> None:
+    """One packet of skb_defer_free_flush."""
+    s = k.softirq[cpu]
+    skb = s.deferred - 1
+    s.deferred = k.skb[skb].next
+    k.cpu[cpu].node = s.deferred_node
+    napi_consume_skb(k, cpu, skb, 1)
+
+
+@kernel_function(traced=False)
+def softirq_leave(k: Kernel, cpu: int) -> None:
+    """Leave the action; when polls are left, the process context gets a turn before the next round."""
     s = k.softirq[cpu]
     c = k.cpu[cpu]
     c.node = s.node
@@ -91,9 +81,9 @@ def softirq_end(k: Kernel, cpu: int) -> None:
         __kfree_skb_flush(k, cpu)
     c.node = 0
     c.serving_softirq = 0
-    s.running = 0
-    if s.list_count > 0:
+    if s.running == NET_RX_ACTION and s.list_count > 0:
         s.yield_to_process = 1
+    s.running = 0
 
 
 @inlined
@@ -131,6 +121,7 @@ def napi_complete_done(k: Kernel, cpu: int, napi: int) -> None:
     """The poll found less than its weight: back to interrupts."""
     k.napi[napi].scheduled = 0
     k.napi[napi].arms += 1
+    arm_interrupt(k, cpu, napi)
 
 
 @kernel_function(traced=False)
@@ -150,9 +141,6 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
         s.budget -= n.work
         k.cpu[cpu].node = n.poll_node
         napi_complete_done(k, cpu, napi)
-        q = k.rxq[n.rxq]
-        if q.cq_head != q.cq_tail:
-            napi_interrupt(k, napi, k.cpu[cpu].clock)
     k.cpu[cpu].node = s.node
 
 
@@ -167,15 +155,22 @@ def tx_ready(k: Kernel, cpu: int, txq: int) -> bool:
 
 @kernel_function(traced=False, inline=True)
 def softirq_step(k: Kernel, cpu: int) -> None:
-    """One descriptor's worth of net_rx_action on this CPU."""
+    """One descriptor's worth of softirq work on this CPU."""
     s = k.softirq[cpu]
     if s.napi == 0:
-        late = k.cpu[cpu].clock >= s.deadline
-        if s.list_count == 0:
-            softirq_end(k, cpu)
-        elif s.budget <= 0 or late:
+        if s.running == NET_TX_ACTION:
+            if s.output_queue == 0:
+                softirq_leave(k, cpu)
+            else:
+                k.cpu[cpu].node = s.node
+                net_tx_action_step(k, cpu)
+        elif s.deferred != 0:
+            free_one_deferred(k, cpu)
+        elif s.list_count == 0:
+            softirq_leave(k, cpu)
+        elif s.budget <= 0 or k.cpu[cpu].clock >= s.deadline:
             s.time_squeeze += 1
-            softirq_end(k, cpu)
+            softirq_leave(k, cpu)
         else:
             poll_begin(k, cpu)
         return
@@ -189,6 +184,8 @@ def softirq_step(k: Kernel, cpu: int) -> None:
             n.tx_work += 1
             indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.txq, NAPI_POLL_WEIGHT)
             return
+        if n.tx_work > 0:
+            tx_completed(k, cpu, n.txq)
         begin_phase(k, cpu, napi, PHASE_RX, d.fn_rx)
     if n.phase == PHASE_RX:
         q = k.rxq[n.rxq]
@@ -206,40 +203,42 @@ def softirq_step(k: Kernel, cpu: int) -> None:
 
 
 @inlined
+def softirq_pending(k: Kernel, cpu: int) -> bool:
+    """Is a softirq raised on this CPU?"""
+    s = k.softirq[cpu]
+    return s.list_count != 0 or s.output_queue != 0 or k.softnet[cpu].defer_ipi_scheduled != 0
+
+
+@inlined
 def has_work(k: Kernel, cpu: int) -> bool:
     """Is there anything to do on this CPU now?"""
     s = k.softirq[cpu]
-    return s.running != 0 or s.list_count != 0 or held_due(k, cpu) <= k.cpu[cpu].clock
+    clock = k.cpu[cpu].clock
+    return s.running != 0 or softirq_pending(k, cpu) or s.irq_due <= clock or held_due(k, cpu) <= clock
+
+
+@inlined
+def next_event(k: Kernel, cpu: int) -> int:
+    """When an idle CPU has something to do again: an interrupt, or a held packet that is due."""
+    return min(held_due(k, cpu), k.softirq[cpu].irq_due)
 
 
 @kernel_function(traced=False, inline=True)
 def cpu_step(k: Kernel, cpu: int) -> None:
-    """Advance a CPU that has work by one step: softirq first, process context when softirq yields or is done."""
+    """Advance a CPU that has work by one step: interrupts, softirqs, then process context, which may get a turn."""
     s = k.softirq[cpu]
+    if s.irq_due <= k.cpu[cpu].clock and s.napi == 0:
+        take_interrupts(k, cpu)
     if s.running:
         softirq_step(k, cpu)
         return
-    if s.list_count > 0 and not s.yield_to_process:
-        softirq_begin(k, cpu)
+    if softirq_pending(k, cpu) and not s.yield_to_process:
+        if s.output_queue != 0:
+            softirq_enter(k, cpu, NET_TX_ACTION, TX_ACTION)
+        else:
+            net_rx_action_begin(k, cpu)
         return
     if held_due(k, cpu) <= k.cpu[cpu].clock:
         consume_held(k, cpu)
         return
     s.yield_to_process = 0
-
-
-@kernel_function(traced=False)
-def next_tx_event(k: Kernel, cpu: int) -> int:
-    """The NAPI of this CPU whose transmit completion comes first, or -1."""
-    best = -1
-    first = NEVER
-    napi = k.softirq[cpu].first_napi - 1
-    while napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        if q.head != q.tail:
-            done = k.txd[q.base + (q.head & q.mask)].done
-            if done < first:
-                first = done
-                best = napi
-        napi = k.napi[napi].next_on_cpu - 1
-    return best

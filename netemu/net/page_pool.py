@@ -13,6 +13,8 @@ from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
 from ..engine.path import charge
+from ..engine.spinlock import spin_lock_inlined, spin_unlock
+from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
@@ -29,6 +31,7 @@ from .pool_layout import (
     PP_FLAG_DMA_MAP,
     PP_FLAG_DMA_SYNC_DEV,
     PP_FLAG_PAGE_FRAG,
+    RING_LOCKS,
 )
 from .ptr_ring import ring_consume, ring_empty, ring_produce
 from .recycle import REFUSED
@@ -50,9 +53,10 @@ INTO_CACHE = 2
 INTO_RING = 3
 LET_GO = 4
 
-RING_LOCK = cost_point("ptr_ring_producer_lock")
-RING_SLOT = cost_point("ptr_ring_slot")
-PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from another CPU or the allocator
+RING_LOCK = cost_point("ptr_ring_lock")
+RING_UNLOCK = cost_point("ptr_ring_unlock")
+RING_SLOT = cost_point("ptr_ring_slot")  # one slot written or read
+PAGE_TOUCH = cost_point("page_touch")  # struct page of a page that came from the allocator
 
 
 # -- creation --------------------------------------------------------------------------------------------------------
@@ -127,6 +131,7 @@ def lock_for_refill(k: Kernel, cpu: int) -> None:
     """The ring's consumer lock, in the eras that take it."""
     if k.era[0].pool_refill_lock == 0:
         charge(k, cpu, RING_LOCK)
+        charge(k, cpu, RING_UNLOCK)
 
 
 @kernel_function
@@ -143,6 +148,7 @@ def page_pool_refill_alloc_cache(k: Kernel, cpu: int, pool: int) -> int:
         if pfn == NONE:
             break
         charge(k, cpu, RING_SLOT)
+        touch_page(k, cpu, pfn)
         if k.pages[pfn].nid != wanted:
             page_pool_return_page(k, cpu, pool, pfn)
             p.alloc_waive += 1
@@ -172,6 +178,7 @@ def get_cached_ring_first(k: Kernel, cpu: int, pool: int) -> int:
         if pfn == NONE:
             return NONE
         charge(k, cpu, RING_SLOT)
+        touch_page(k, cpu, pfn)
         if p.cache_count == PP_ALLOC_CACHE_REFILL:
             p.alloc_refill += 1
             return pfn
@@ -198,6 +205,7 @@ def get_cached_in_softirq(k: Kernel, cpu: int, pool: int) -> int:
         if pfn == NONE:
             break
         charge(k, cpu, RING_SLOT)
+        touch_page(k, cpu, pfn)
         push_cache(k, pool, pfn)
     return first
 
@@ -364,11 +372,14 @@ def page_pool_recycle_in_cache(k: Kernel, pool: int, pfn: int) -> bool:
 @inlined
 def page_pool_recycle_in_ring(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     """Any CPU: append the page to the ring under the producer lock."""
-    charge(k, cpu, RING_LOCK)
-    if not ring_produce(k, pool, pfn):
-        return False
-    k.pool[pool].recycle_ring += 1
-    return True
+    spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
+    charge(k, cpu, RING_SLOT)
+    produced = ring_produce(k, pool, pfn)
+    charge(k, cpu, RING_UNLOCK)
+    spin_unlock(k, cpu, RING_LOCKS + pool)
+    if produced:
+        k.pool[pool].recycle_ring += 1
+    return produced
 
 
 @inlined
@@ -388,6 +399,7 @@ def direct_is_allowed(k: Kernel, cpu: int, pool: int, asked: int) -> bool:
 def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> int:
     """Recycle into the cache if allowed.  Returns the page if it is left for the ring, else NONE."""
     page = k.pages[pfn]
+    touch_page(k, cpu, pfn)
     refused = k.era[0].pool_pfmemalloc != 0 and page_is_pfmemalloc(k, pfn)
     if page.refcount == 1 and not refused and page.where != REFUSED:
         if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
@@ -450,13 +462,16 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
             kept += 1
     if kept == 0:
         return
-    charge(k, cpu, RING_LOCK)
+    spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
     stored = 0
     while stored < kept:
+        charge(k, cpu, RING_SLOT)
         if not ring_produce(k, pool, k.page_array[stored]):
             k.pool[pool].recycle_ring_full += 1
             break
         stored += 1
+    charge(k, cpu, RING_UNLOCK)
+    spin_unlock(k, cpu, RING_LOCKS + pool)
     k.pool[pool].recycle_ring += stored
     for i in range(stored, kept):
         page_pool_return_page(k, cpu, pool, k.page_array[i])

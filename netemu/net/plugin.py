@@ -95,7 +95,8 @@ class Driver(ABC):
     ``name``, ``link_gbps``, ``max_mtu`` and ``max_queues`` describe the device; ``options`` lists what
     ``--driver-option`` takes (name -> possible values, the first is the default).  ``poll``, ``poll_tx``,
     ``poll_rx`` and ``refill`` name the parts of the driver's poll function in call graphs.  ``tx_cq_budget``:
-    transmissions cleaned per poll.
+    transmissions cleaned per poll.  ``rx_usecs``, ``rx_frames``, ``tx_usecs``, ``tx_frames``: the interrupt moderation
+    that it starts with (us, frames).
     """
 
     name: ClassVar[str]
@@ -104,6 +105,10 @@ class Driver(ABC):
     max_queues: ClassVar[int]
     tx_cq_budget: ClassVar[int]
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    rx_usecs: ClassVar[float] = 0.0
+    rx_frames: ClassVar[int] = 1
+    tx_usecs: ClassVar[float] = 0.0
+    tx_frames: ClassVar[int] = 1
 
     poll: ClassVar[int]
     poll_tx: ClassVar[int]

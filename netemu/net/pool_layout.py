@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..engine.era import switch
 from ..engine.layout import table
+from ..engine.spinlock import lock_class
 
 PP_ALLOC_CACHE_SIZE = 128
 PP_ALLOC_CACHE_REFILL = 64
@@ -26,6 +27,7 @@ DEFER_TIME_MS = 1000
 DEFER_WARN_INTERVAL_MS = 60_000
 
 MAX_POOLS = 256
+RING_LOCKS = lock_class("ptr_ring.producer_lock", MAX_POOLS)
 
 table(
     "pool",

@@ -6,6 +6,7 @@ the output buffer is full, when an error is noted, after a number of steps, or w
 
 from __future__ import annotations
 
+from ..engine.agenda import first_to_act, set_agenda
 from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from .device_layout import (
@@ -16,9 +17,10 @@ from .device_layout import (
     OVERSIZE,
     WIRE_OVERHEAD,
 )
-from .napi import cpu_step, has_work, napi_interrupt, next_tx_event
+from .interrupts import rx_completion
+from .local import stream_entered, stream_is_closed
+from .napi import cpu_step, has_work, next_event
 from .rss import rss_queue
-from .stack import held_due
 
 DONE = 0
 NEED_INPUT = 1
@@ -73,6 +75,8 @@ def wire_step(k: Kernel, dev: int) -> None:
     w = k.wire[dev]
     rxq = w.rxq - 1
     q = k.rxq[rxq]
+    if stream_is_closed(k, dev, k.run[0].arrived):
+        return
     k.run[0].arriving = w.next
     result = indirect(k, k.ops[dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
     if result == NO_DESCRIPTOR:
@@ -83,7 +87,8 @@ def wire_step(k: Kernel, dev: int) -> None:
     elif result == OVERSIZE:
         q.oversize += 1
     else:
-        napi_interrupt(k, q.napi, w.arrival)
+        stream_entered(k, k.run[0].arrived)
+        rx_completion(k, q.napi, w.arrival)
     wire_consume(k, dev)
 
 
@@ -101,7 +106,7 @@ def first_arrival(k: Kernel, first: int) -> int:
         if w.next == w.end:
             if w.eof == 0:
                 unknown_from = min(unknown_from, w.quiet_until)
-        elif w.blocked == 0:
+        elif w.blocked == 0 and w.closed == 0:
             if w.rxq == 0:
                 wire_prepare(k, dev)
             if w.arrival < when or (w.arrival == when and found == NOTHING):
@@ -125,29 +130,13 @@ def give_up_waiting(k: Kernel) -> bool:
     return False
 
 
-@kernel_function(traced=False)
-def next_event(k: Kernel, cpu: int) -> int:
-    """When an idle CPU has something to do again: a transmit completion or a held packet that is due."""
-    when = min(held_due(k, cpu), NEVER)
-    napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        when = min(when, k.txd[q.base + (q.head & q.mask)].done)
-    return when
-
-
-@kernel_function(traced=False)
-def wake_cpu(k: Kernel, cpu: int, when: int) -> None:
-    """Let an idle CPU sleep until ``when`` and take the interrupt, if that is what wakes it."""
+@inlined
+def sleep_until(k: Kernel, cpu: int, when: int) -> None:
+    """An idle CPU has nothing to do before ``when``."""
     c = k.cpu[cpu]
     if c.clock < when:
         c.idle += when - c.clock
         c.clock = when
-    napi = next_tx_event(k, cpu)
-    if napi >= 0:
-        q = k.txq[k.napi[napi].txq]
-        if k.txd[q.base + (q.head & q.mask)].done <= when:
-            napi_interrupt(k, napi, when)
 
 
 @inlined
@@ -155,7 +144,7 @@ def goes_on(k: Kernel, cpu: int) -> bool:
     """A machine's only CPU need not be compared with others: it goes on while it has work and nothing arrives."""
     for dev in range(k.machine[0].devices):
         w = k.wire[dev]
-        if w.blocked == 0:
+        if w.blocked == 0 and w.closed == 0:
             if w.next == w.end:
                 if w.eof == 0:
                     return False
@@ -179,7 +168,7 @@ def update_agenda(k: Kernel, cpu: int) -> None:
     when = k.cpu[cpu].clock
     if not has_work(k, cpu):
         when = max(next_event(k, cpu), when)
-    k.agenda[cpu] = when
+    set_agenda(k, cpu, when)
 
 
 @kernel_function(traced=False, entry=True)
@@ -187,16 +176,6 @@ def start_agenda(k: Kernel, cpu: int) -> None:
     """Before a run: see what each CPU has to do."""
     for c in range(k.machine[0].cpus):
         update_agenda(k, c)
-
-
-@inlined
-def first_to_act(k: Kernel) -> int:
-    """The CPU that can act first; of several at the same time, the one with the lowest number."""
-    best = 0
-    for c in range(1, k.machine[0].cpus):
-        if k.agenda[c] < k.agenda[best]:
-            best = c
-    return best
 
 
 @kernel_function(traced=False, entry=True)
@@ -215,19 +194,15 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
         if dev == INPUT:
             return NEED_INPUT
         if dev != NOTHING:
-            target = k.napi[k.rxq[k.wire[dev].rxq - 1].napi].cpu
             wire_step(k, dev)
-            update_agenda(k, target)
             continue
         if first == NEVER:
             if give_up_waiting(k):
                 continue
             return DONE
-        if has_work(k, best):
+        sleep_until(k, best, first)
+        cpu_step(k, best)
+        while goes_on(k, best) and not output_is_full(k):
             cpu_step(k, best)
-            while goes_on(k, best) and not output_is_full(k):
-                cpu_step(k, best)
-        else:
-            wake_cpu(k, best, first)
         update_agenda(k, best)
     return PAUSED

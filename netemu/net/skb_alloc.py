@@ -34,6 +34,7 @@ from .skb_slab import (
     napi_skb_cache_get,
     pair_of,
     shinfo_take,
+    touch_skb,
 )
 
 # -- sizes and the data window ----------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ def skb_put(k: Kernel, skb: int, n: int) -> None:
 @inlined
 def skb_init(k: Kernel, cpu: int, skb: int, size: int) -> None:
     """__build_skb_around: a struct over a head of ``size`` bytes, the shared info included."""
+    touch_skb(k, cpu, skb)
     r = k.skb[skb]
     r.state = SKB_LIVE
     r.users = 1

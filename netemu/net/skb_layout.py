@@ -64,6 +64,7 @@ table(
         ("pp_recycle", "i1"),
         ("pfmemalloc", "i1"),
         ("alloc_cpu", "i2"),
+        ("line", "i2"),  # CPU that wrote this struct last, + 1
         ("dev", "i2"),
         ("queue", "i2"),
         ("packet", "i8"),  # number of the packet in the trace
@@ -77,6 +78,7 @@ table(
         ("nr_frags", "i4"),
         ("frag_list", "i4"),  # skb + 1
         ("next", "i4"),  # + 1: on the free list
+        ("line", "i4"),  # CPU that wrote it last, + 1
         ("frag_page", "i4", MAX_SKB_FRAGS),
         ("frag_offset", "i4", MAX_SKB_FRAGS),
         ("frag_size", "i4", MAX_SKB_FRAGS),
@@ -124,6 +126,7 @@ table(
         ("defer_list", "i4"),  # newest deferred packet + 1
         ("defer_count", "i4"),
         ("defer_ipi_scheduled", "i4"),
+        ("slab_objects", "i4"),  # free sk_buffs that this CPU can take without the node's lock
     ],
 )
 table("coalesced", [("stolen", "i4"), ("delta", "i4")])  # what skb_try_coalesce reports back

@@ -21,7 +21,15 @@ from .skb_layout import (
     SKB_FCLONE_UNAVAILABLE,
     SKB_LIVE,
 )
-from .skb_slab import kfree, kfree_skbmem, kmem_cache_free, napi_skb_cache_put, shinfo_give
+from .skb_slab import (
+    kfree,
+    kfree_skbmem,
+    kmem_cache_free,
+    napi_skb_cache_put,
+    shinfo_give,
+    touch_shinfo,
+    touch_skb,
+)
 
 SKB_DEAD = fault_code("SK-01", "sk_buff {a} is used after its last reference was dropped")
 SKB_CONTEXT = fault_code("SK-09", "napi_consume_skb of sk_buff {a} with budget {b} outside softirq")
@@ -90,6 +98,7 @@ def skb_release_data(k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
     """Drop this struct's share of the data; the last one frees fragments, fragment list and head."""
     r = k.skb[skb]
     i = k.shinfo[r.shinfo]
+    touch_shinfo(k, cpu, r.shinfo)
     if r.cloned:
         i.dataref -= ((1 << SKB_DATAREF_SHIFT) + 1) if r.nohdr else 1
         if i.dataref != 0:
@@ -142,6 +151,7 @@ def skb_unref(k: Kernel, cpu: int, skb: int) -> bool:
     if r.state != SKB_LIVE or r.users <= 0:
         fault(k, cpu, SKB_DEAD, skb, 0)
         return False
+    touch_skb(k, cpu, skb)
     r.users -= 1
     return r.users == 0
 
@@ -226,14 +236,21 @@ def skb_attempt_defer_free(k: Kernel, cpu: int, skb: int) -> None:
         tracepoint(k, DEFER_IPI, owner, 0)
 
 
-@kernel_function(entry=True, rare=True)
-def skb_defer_free_flush(k: Kernel, cpu: int) -> None:
-    """In softirq: free what other CPUs have left to this one, newest first."""
+@inlined
+def take_deferred(k: Kernel, cpu: int) -> int:
+    """The packets that other CPUs have left to this one, a list by skb.next; NONE: there are none."""
     queue = k.softnet[k.softnet[cpu].defer_queue]
     skb = queue.defer_list - 1
     queue.defer_list = 0
     queue.defer_count = 0
     queue.defer_ipi_scheduled = 0
+    return skb
+
+
+@kernel_function(entry=True, rare=True)
+def skb_defer_free_flush(k: Kernel, cpu: int) -> None:
+    """In softirq: free what other CPUs have left to this one, newest first."""
+    skb = take_deferred(k, cpu)
     while skb != NONE:
         following = k.skb[skb].next - 1
         napi_consume_skb(k, cpu, skb, 1)

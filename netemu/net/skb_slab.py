@@ -5,6 +5,7 @@ Source: net/core/skbuff.c (napi_skb_cache_get, napi_skb_cache_put, kfree_skbmem)
 
 from __future__ import annotations
 
+from ..engine.cacheline import fetch_line
 from ..engine.events import event_kind, tracepoint
 from ..engine.faults import fault, fault_code
 from ..engine.kernel import cost_point, inlined, kernel_function
@@ -19,6 +20,7 @@ from .skb_layout import (
     SKB_IN_NAPI_CACHE,
     SKB_IN_SLAB,
 )
+from .slab_partial import slab_give, slab_take
 
 NO_ROWS = fault_code("emulator", "the table of {a} is full: {b} rows; give the machine more")
 
@@ -71,6 +73,18 @@ def slab_pop_skb(k: Kernel, cpu: int) -> int:
 
 
 @inlined
+def touch_skb(k: Kernel, cpu: int, skb: int) -> None:
+    """Write to an sk_buff struct, which another CPU may have written last."""
+    k.skb[skb].line = fetch_line(k, cpu, k.skb[skb].line)
+
+
+@inlined
+def touch_shinfo(k: Kernel, cpu: int, row: int) -> None:
+    """Write to a shared info, which another CPU may have written last."""
+    k.shinfo[row].line = fetch_line(k, cpu, k.shinfo[row].line)
+
+
+@inlined
 def slab_push_skb(k: Kernel, skb: int) -> None:
     """A struct back to the slab: last in, first out."""
     s = k.slab[0]
@@ -83,6 +97,7 @@ def slab_push_skb(k: Kernel, skb: int) -> None:
 @kernel_function(inline=True)
 def kmem_cache_alloc(k: Kernel, cpu: int) -> int:
     """One sk_buff struct from the slab.  NONE: no memory."""
+    slab_take(k, cpu)
     skb = slab_pop_skb(k, cpu)
     if skb != NONE:
         k.slab[0].head_allocs += 1
@@ -95,6 +110,7 @@ def kmem_cache_free(k: Kernel, cpu: int, skb: int) -> None:
     """One sk_buff struct to the slab."""
     k.slab[0].head_frees += 1
     tracepoint(k, HEAD_FREE, skb, 0)
+    slab_give(k, cpu)
     slab_push_skb(k, skb)
 
 
@@ -164,6 +180,7 @@ def kmem_cache_alloc_bulk(k: Kernel, cpu: int, count: int) -> int:
     base = cpu * NAPI_SKB_CACHE_SIZE
     for i in range(count):
         charge(k, cpu, BULK_STRUCT)
+        slab_take(k, cpu)
         skb = slab_pop_skb(k, cpu)
         if skb == NONE:
             return i
@@ -182,6 +199,7 @@ def kmem_cache_free_bulk(k: Kernel, cpu: int, first: int, count: int) -> None:
         tracepoint(k, HEAD_BULK_FREE, k.napi_skb_cache[base + i], i)
     for i in range(count - 1, -1, -1):
         charge(k, cpu, BULK_STRUCT)
+        slab_give(k, cpu)
         slab_push_skb(k, k.napi_skb_cache[base + i])
     k.slab[0].head_bulk_frees += 1
 
@@ -236,6 +254,7 @@ def shinfo_take(k: Kernel, cpu: int) -> int:
     else:
         fault(k, cpu, NO_ROWS, HEADS, s.shinfo_made)
         row = 0
+    touch_shinfo(k, cpu, row)
     i = k.shinfo[row]
     i.dataref = 1
     i.nr_frags = 0

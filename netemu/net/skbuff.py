@@ -63,6 +63,7 @@ from .skb_release import (
     napi_consume_skb,
     skb_attempt_defer_free,
     skb_defer_free_flush,
+    take_deferred,
 )
 from .skb_slab import __kfree_skb_flush
 
@@ -144,4 +145,5 @@ __all__ = [
     "skb_unclone",
     "skb_unclone_keeptruesize",
     "table_lengths",
+    "take_deferred",
 ]

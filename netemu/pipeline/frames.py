@@ -21,7 +21,7 @@ class Packet(NamedTuple):
     device: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frames:
     """Packets whose PACKET ``records`` say where in ``data`` their bytes lie.
 

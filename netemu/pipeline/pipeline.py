@@ -37,8 +37,8 @@ class Pipeline:
     """What arrives at the devices of a machine, and where what they transmit goes.
 
     ``realtime``: virtual time is wall time (trio's clock): recorded packets arrive, and transmitted ones are handed
-    on, when they are due, from the start of the run on.  Otherwise the run goes as fast as it can.  ``grace``: s to
-    bring what was accepted to its end and to the sinks when the run is cancelled.
+    on, when they are due, from the start of the run on.  Otherwise the run goes as fast as it can.  ``grace``: s that a
+    sink may take for what it still gets when the run is cancelled.
     """
 
     def __init__(self, machine: Machine, *, realtime: bool = False, grace: float = 5.0) -> None:
@@ -115,9 +115,9 @@ class Pipeline:
                 await run.emulate()
                 nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self.grace):
+            with trio.CancelScope(shield=True):
                 if not run.is_over:
-                    await run.finish()
+                    await run.finish(self.grace)
                 await self._close()
         errors = [run.failure, *(feed.error for feed in self._feeds)]
         for error in errors:
@@ -145,7 +145,8 @@ class Pipeline:
         for thing in opened:
             try:
                 if isinstance(thing, AsyncSource | AsyncSink):
-                    await thing.aclose()
+                    with trio.move_on_after(self.grace):
+                        await thing.aclose()
                 else:
                     await trio.to_thread.run_sync(thing.close)
             except Exception as failure:

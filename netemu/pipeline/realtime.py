@@ -34,9 +34,9 @@ class RealTime(Run):
         """The time stamp of now."""
         return self._epoch_ns + round((trio.current_time() - self._zero) * NS)
 
-    async def finish(self) -> None:
+    async def finish(self, grace: float) -> None:
         self._end()
-        await super().finish()
+        await super().finish(grace)
 
     async def _emulate(self) -> None:
         await trio.to_thread.run_sync(self.emulation.start, self._epoch_ns)
@@ -45,7 +45,6 @@ class RealTime(Run):
             if feed.is_live:
                 k.wire[feed.device].quiet_until = AT_REST  # the limit is what holds the machine back
         await super()._emulate()
-        await self._hand_out()
 
     async def _advance(self) -> State:
         emulation = self.emulation
@@ -83,19 +82,22 @@ class RealTime(Run):
 
     async def _hand_out(self) -> None:
         """Give the sinks what is due, and keep the rest."""
+        await self._send()  # what was left when this was cancelled
         emulation = self.emulation
         fresh = emulation.output()
+        if len(fresh):
+            self._held.append(fresh.copy())
+            emulation.delivered()
         now = self.now_ns()
-        held = [*self._held, fresh] if len(fresh) else self._held
-        self._held = []
-        for frames in held:
+        for frames in self._held.copy():
             due = frames.records["ts_ns"] <= now
             if self._ending or due.all():
+                self._held.remove(frames)
                 ready = frames
             else:
                 ready = Frames(frames.data, frames.records[due])
-                self._held.append(Frames(frames.data, frames.records[np.logical_not(due)]).copy())
-            for outlet in emulation.outlets:
-                if len(ready) and not outlet.write(ready):
-                    await outlet.send()
-        emulation.delivered()
+                self._held[self._held.index(frames)] = Frames(frames.data, frames.records[np.logical_not(due)])
+            if len(ready):
+                for outlet in emulation.outlets:
+                    outlet.write(ready)
+                await self._send()

@@ -49,17 +49,21 @@ class Run:
             self.failure = failure
         self.is_over = True
 
-    async def finish(self) -> None:
-        """Bring what sources have given to its end, and to the sinks."""
-        self._take_arrived()
-        self.emulation.finish()
+    async def finish(self, grace: float) -> None:
+        """Bring what sources have given to its end, and to the sinks, unless one takes nothing for ``grace`` s."""
+        self.is_over = True
+        state = State.RUNNING
         try:
-            while await self._advance() is not State.DONE:
-                await self._hand_out()
-            await self._hand_out()
+            while True:
+                with trio.move_on_after(grace) as handing_out:
+                    await self._hand_out()
+                if handing_out.cancelled_caught or state is State.DONE:
+                    return
+                self._take_arrived()
+                self.emulation.finish()
+                state = await self._advance()
         except Exception as failure:
             self.failure = failure
-        self.is_over = True
 
     async def _emulate(self) -> None:
         await trio.to_thread.run_sync(self.emulation.start)
@@ -112,6 +116,10 @@ class Run:
     async def _hand_out(self) -> None:
         """Give the sinks what was transmitted."""
         if not self.emulation.deliver():
-            for outlet in self.emulation.outlets:
-                await outlet.send()
+            await self._send()
             self.emulation.delivered()
+
+    async def _send(self) -> None:
+        """Wait for every sink to take what it has been given."""
+        for outlet in self.emulation.outlets:
+            await outlet.send()

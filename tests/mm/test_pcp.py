@@ -8,7 +8,7 @@ import pytest
 
 from netemu import Machine
 from netemu.handles import Page
-from netemu.mm.zone_setup import low_watermark, pcp_batch
+from netemu.mm.zone_setup import low_watermark, zone_batchsize
 from tests.mm.memory import arrange, assert_books_balance, cpu_lists, free_lists, holds, set_pcps, small_machine
 
 BEFORE_V514 = ["v4.19", "v5.0", "v5.4", "v5.10"]
@@ -234,7 +234,7 @@ def test_lists_of_cpus_are_apart() -> None:
     [(4, 0), (8, 0), (16, 0), (64, 3), (128, 7), (256, 15), (512, 31), (768, 63), (1024, 63), (65536, 63)],
 )
 def test_batch_follows_from_the_size_of_the_zone(megabytes: int, batch: int) -> None:
-    assert pcp_batch(megabytes << 8) == batch
+    assert zone_batchsize(megabytes << 8) == batch
 
 
 @pytest.mark.parametrize(("megabytes", "batch", "high"), [(16, 1, 0), (64, 3, 18), (512, 31, 186), (1024, 63, 378)])

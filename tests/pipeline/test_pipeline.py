@@ -52,13 +52,13 @@ def test_two_streams_pass_each_other(driver: str, era: str) -> None:
 def test_two_recorded_captures_keep_their_times_against_each_other() -> None:
     machine, left, right = router()
     got: list[Packet] = []
-    early = [Packet(10**18 + n * 20_000, frame, 60, 0) for n, frame in enumerate(numbered(50))]
-    late = [Packet(10**18 + n * 20_000 + 10_000, frame, 60, 0) for n, frame in enumerate(numbered(50))]
+    early = [Packet(10**18 + n * 400_000, frame, 60, 0) for n, frame in enumerate(numbered(50))]
+    late = [Packet(10**18 + n * 400_000 + 200_000, frame, 60, 0) for n, frame in enumerate(numbered(50))]
     pipeline = Pipeline(machine).plug(left, source=late, rate="recorded", sinks=got.append)
     trio.run(pipeline.plug(right, source=early, rate="recorded", sinks=got.append).run)
     came = sorted(got, key=lambda packet: packet.ts_ns)
     assert [packet.device for packet in came] == [right.number, left.number] * 50
-    assert all(0 < packet.ts_ns - 10**18 < 1_100_000 for packet in came)
+    assert all(0 < packet.ts_ns - 10**18 < 21_000_000 for packet in came)
 
 
 def test_a_pipeline_and_a_replay_are_the_same_run(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_sink_that_fails_ends_the_run_and_everything_is_closed() -> None:
 
 def test_a_kernel_bug_ends_the_run() -> None:
     machine, left, _right = router()
-    machine.k.pages[left.pages_held()[0]].refcount = 0
+    machine.k.arrays["pages"]["refcount"][left.pages_held()] = 0
     with pytest.raises(KernelBug):
         trio.run(Pipeline(machine).plug(left, source=HTTP, repeat=3).run)
 

@@ -47,7 +47,7 @@ def assert_books_balance(result: netemu.ReplayResult) -> None:
     pages = data["pages"]
     assert pages["allocated"] - pages["freed"] == pages["in_use"]
     assert pages["places"]["leaked"] == 0
-    assert sum(pages["places"].values()) == data["options"]["memory_mb"] << 8
+    assert sum(pages["places"].values()) == data["options"]["nodes"] * data["options"]["memory_mb"] << 8
     busy = sum(round(entry["self_ns"] * 1000) for entry in data["callgraph"])
     assert busy == round(data["busy_ns"] * 1000)
     assert result.machine is not None

@@ -10,6 +10,8 @@ from netemu.pcap import packets
 from tests.replay.runs import DNS, FLOOD, HTTP, IMIX, run
 
 RING = 1024
+MODERATION_NS = 2 * 16_000
+"""What mlx5's interrupts may come late by, for the last packet's reception and for its transmission."""
 
 
 def span_ns(path: Path) -> int:
@@ -24,14 +26,14 @@ def test_recorded_times_are_kept_or_scaled(trace: Path, rate: str, factor: float
     data = run(trace, rate=rate)
     assert data["packets"]["dropped"] == {}
     lasted = data["virtual_ns"] - factor * span_ns(trace)
-    assert 0 < lasted < 20_000  # the last packet's way through the machine
+    assert 0 < lasted < 20_000 + MODERATION_NS  # the last packet's way through the machine
 
 
 @pytest.mark.parametrize("pps", [1000, 1_000_000])
 def test_a_fixed_rate_spaces_packets_evenly(pps: int) -> None:
     data = run(DNS, rate=pps)
     last = (data["packets"]["offered"] - 1) * 1e9 / pps
-    assert last < data["virtual_ns"] < last + 20_000
+    assert last < data["virtual_ns"] < last + 20_000 + MODERATION_NS
 
 
 def test_max_is_as_fast_as_the_machine_takes_it() -> None:
@@ -73,7 +75,7 @@ def test_a_held_packet_is_delivered_when_its_time_is_over(hold_us: int) -> None:
     data = run(DNS, action="local", rate="1e6", hold_us=hold_us)
     assert data["packets"]["delivered"] == 800
     last = 799 * 1000 + hold_us * 1000
-    assert last < data["virtual_ns"] < last + 20_000
+    assert last < data["virtual_ns"] < last + 20_000 + MODERATION_NS
 
 
 def test_more_held_packets_than_a_consumer_can_queue_are_dropped() -> None:
