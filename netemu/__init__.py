@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from .net.plugin import Driver, Nic
     from .netdevice import DeviceSettings, NetDevice
     from .pcap import CaptureError
+    from .programs import XdpProgram
+    from .redirect_maps import CpuMap, DevMap, Socket, XskMap
     from .replayer import replay
     from .results import ReplayResult
 
 _HOMES = {
     "CaptureError": "pcap",
+    "CpuMap": "redirect_maps",
+    "DevMap": "redirect_maps",
     "DeviceSettings": "netdevice",
     "Driver": "net.plugin",
     "Machine": "machine",
@@ -33,6 +37,9 @@ _HOMES = {
     "PoolStatistics": "handles",
     "ReplayResult": "results",
     "SkBuff": "handles",
+    "Socket": "redirect_maps",
+    "XdpProgram": "programs",
+    "XskMap": "redirect_maps",
     "replay": "replayer",
 }
 
@@ -51,6 +58,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CaptureError",
+    "CpuMap",
+    "DevMap",
     "DeviceSettings",
     "Driver",
     "EmulatorError",
@@ -64,6 +73,9 @@ __all__ = [
     "PoolStatistics",
     "ReplayResult",
     "SkBuff",
+    "Socket",
     "UsageError",
+    "XdpProgram",
+    "XskMap",
     "replay",
 ]

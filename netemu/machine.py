@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
+
 from . import kernel as _kernel
 from .engine.agenda import agenda_lengths, set_up_agenda
 from .engine.era import SWITCHES, set_switch
@@ -22,7 +24,7 @@ from .errors import UsageError
 from .handles import Page, PagePool, SkBuff
 from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
 from .mm.zone_setup import free_zone, low_watermark, zone_batchsize
-from .net import rss, skbuff
+from .net import rss, skbuff, xdp_setup
 from .net.bql import NO_SLACK_YET
 from .net.device_layout import MAX_QUEUES, NETDEV_BUDGET, NEVER, NR_OPS
 from .net.local import MAX_STREAMS
@@ -35,6 +37,8 @@ from .netdevice import DeviceSettings, NetDevice
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
+from .programs import XdpProgram
+from .redirect_maps import CpuMap, DevMap, Socket, XskMap
 
 DEFAULT_ERA = "v6.1"
 DEFAULT_MEMORY_MB = 1024
@@ -111,7 +115,7 @@ class Machine:
                 "ops": MAX_DEVICES * NR_OPS,
                 "netdev": MAX_DEVICES,
                 "rxq": MAX_QUEUES,
-                "txq": MAX_QUEUES,
+                "txq": 3 * MAX_QUEUES,  # behind the device's own: one of XDP_TX and one of redirect for each
                 "napi": MAX_QUEUES,
                 "softirq": cpus,
                 **agenda_lengths(cpus),
@@ -121,12 +125,14 @@ class Machine:
                 "held": cpus * HELD_ROWS,
                 "wire": MAX_DEVICES,
                 "rss_table": MAX_DEVICES * rss.INDIRECTION,
+                **xdp_setup.table_lengths(cpus),
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )
         self._set_up(pages, skbs, pcp_batch, pcp_high)
         self._logged = 0
         self.devices: list[NetDevice] = []
+        self.sockets: list[Socket] = []
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -205,6 +211,13 @@ class Machine:
         new = messages_since(self.k, self._logged)
         self._logged = self.k.log_count[0]
         return [text for _name, _a, _b, text in new]
+
+    def keep_contents(self) -> None:
+        """Keep the bytes of packets from now on: an output file or a program will look at them."""
+        k = self.k
+        if not k.run[0].keep_contents:
+            k.run[0].keep_contents = 1
+            k.replace("memory", np.zeros((k.machine[0].pages + k.arrays["object"].size) * PAGE_SIZE, np.uint8))
 
     # -- objects -------------------------------------------------------------------------------------------------
 
@@ -297,13 +310,35 @@ class Machine:
         mtu: int = 1500,
         options: Mapping[str, str] | None = None,
         settings: DeviceSettings | None = None,
+        xdp: XdpProgram | str | None = None,
     ) -> NetDevice:
-        """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`)."""
+        """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`).
+
+        ``xdp``: a program for :meth:`NetDevice.attach_xdp`, attached before the device is opened.
+        """
         plugin = load_driver(driver) if isinstance(driver, str) else driver
         apply_platform(self.k, self.platform)  # the driver may have declared functions of its own
-        made = NetDevice(self, plugin, queues, mtu, options or {}, settings or DeviceSettings())
+        made = NetDevice(self, plugin, queues, mtu, options or {}, settings or DeviceSettings(), xdp)
         self.devices.append(made)
         return made
+
+    def devmap(self, size: int) -> DevMap:
+        """A redirect map of devices: ``m[key] = device``."""
+        return DevMap(self, size)
+
+    def cpumap(self, size: int) -> CpuMap:
+        """A redirect map of CPUs: ``m.add(key, cpu=2, queue_size=192)``."""
+        return CpuMap(self, size)
+
+    def xskmap(self, size: int) -> XskMap:
+        """A redirect map of sockets that Python reads: ``socket = m.add(key)``."""
+        return XskMap(self, size)
+
+    def drain_sockets(self) -> None:
+        """Move what packets wait in the rings of sockets to where Python keeps them."""
+        for socket in self.sockets:
+            socket.drain()
+        self.k.xdp[0].drain = 0
 
 
 __all__ = ["SWITCHES", "Machine"]

@@ -13,11 +13,13 @@ from .errors import UsageError
 from .mm.layout import NONE
 from .net.device_layout import MAX_QUEUES, NR_OPS, XPS_CPU, XPS_RXQ
 from .net.plugin import Driver, Nic
-from .net.plugin_loader import OPERATIONS, blaming
+from .net.plugin_loader import OPERATIONS, OPTIONAL, blaming
 from .net.rss import INDIRECTION
+from .net.xdp_layout import VERDICTS
 
 if TYPE_CHECKING:
     from .machine import Machine
+    from .programs import XdpProgram
 
 MOST_BUFFERS = 1 << 20
 """Receive buffers of one queue, more than any driver has."""
@@ -98,6 +100,7 @@ class NetDevice:
         mtu: int,
         options: Mapping[str, str],
         settings: DeviceSettings,
+        xdp: XdpProgram | str | None = None,
     ) -> None:
         if not 1 <= queues <= driver.max_queues:
             raise UsageError(f"driver {driver.name} has 1 to {driver.max_queues} queues, not {queues}")
@@ -113,8 +116,8 @@ class NetDevice:
         self.machine = machine
         self.driver = driver
         self.number = number
+        self.is_open = False
         row = k.netdev[number]
-        row.alive = 1
         row.mtu = mtu
         row.hw_mtu = driver.largest_frame(mtu)
         row.queues = queues
@@ -123,6 +126,7 @@ class NetDevice:
         row.egress = number
         row.fn_poll, row.fn_tx, row.fn_rx, row.fn_refill = driver.poll, driver.poll_tx, driver.poll_rx, driver.refill
         row.tx_cq_budget = driver.tx_cq_budget
+        row.xdp_gathers = int(driver.xdp_gathers)
         k.wire[number].eof = 1  # nothing is plugged in
         k.arrays["rss_table"].reshape(-1, INDIRECTION)[number] = np.arange(INDIRECTION) % queues
         k.machine[0].devices = number + 1
@@ -144,13 +148,62 @@ class NetDevice:
         for op, operation in OPERATIONS.items():
             with blaming(driver, f"{operation} cannot be compiled"):
                 k.ops[number * NR_OPS + op] = getattr(driver, operation).address(k)
-        with blaming(driver, "open"):
-            driver.open(self.nic)
-        for index in range(queues):
-            cpu = self.nic.cpu(index)
-            with machine.softirq(cpu):
-                _fill(driver, self.nic, index)
-        machine.check()
+        for op, operation in OPTIONAL.items():
+            if getattr(driver, operation) is not None:
+                with blaming(driver, f"{operation} cannot be compiled"):
+                    k.ops[number * NR_OPS + op] = getattr(driver, operation).address(k)
+        if xdp is None:
+            self._open()
+        else:
+            self.attach_xdp(xdp)
+
+    def _open(self) -> None:
+        """``ndo_open``: set up rings and pools, and post receive buffers."""
+        with blaming(self.driver, "open"):
+            self.driver.open(self.nic)
+        self.is_open = True
+        self.machine.k.netdev[self.number].alive = 1
+        for index in range(self.nic.queues):
+            with self.machine.softirq(self.nic.cpu(index)):
+                _fill(self.driver, self.nic, index)
+        self.machine.check()
+
+    def attach_xdp(self, program: XdpProgram | str) -> None:
+        """Run ``program`` on every received packet from now on.
+
+        ``program``: one of aborted, drop, pass, tx and redirect, which do that to every packet, or an object with an
+        ``attach(device)`` that answers (address, looks at bytes).  The first program reopens the device, as its
+        driver lays out receive buffers in another way for XDP; another one takes its place at once.  Raises
+        UsageError when the driver cannot do it, as with an MTU that is too large.
+        """
+        from .programs import attach
+
+        if not self.nic.xdp:
+            with blaming(self.driver, "check_xdp"):
+                self.driver.check_xdp(self.nic)
+        address, looks = attach(program, self)
+        row = self.machine.k.netdev[self.number]
+        row.xdp_prog, row.xdp_looks = address, looks
+        if not self.nic.xdp:
+            self._reopen(xdp=True)
+
+    def detach_xdp(self) -> None:
+        """Received packets go to the stack again."""
+        row = self.machine.k.netdev[self.number]
+        row.xdp_prog = row.xdp_looks = 0
+        if self.nic.xdp:
+            self._reopen(xdp=False)
+
+    def _reopen(self, *, xdp: bool) -> None:
+        if self.is_open:
+            self.stop()
+        self.nic.xdp = xdp
+        self._open()
+
+    def xdp_verdicts(self) -> dict[str, int]:
+        """How often the program said what."""
+        rows = [self.machine.k.xdp_rxq[self.nic.rxq(i)].verdict for i in range(self.nic.queues)]
+        return {name: sum(row[value] for row in rows) for value, name in enumerate(VERDICTS)}
 
     def forward_to(self, egress: NetDevice) -> None:
         """Have what is received here and forwarded leave through ``egress``, a device of the same machine."""
@@ -162,6 +215,8 @@ class NetDevice:
         """``ndo_stop``: give back every buffer and destroy the pools."""
         with blaming(self.driver, "stop"):
             self.driver.stop(self.nic)
+        self.is_open = False
+        self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
 
     def ethtool(self) -> dict[str, int]:

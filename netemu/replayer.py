@@ -26,6 +26,7 @@ from .pipeline.outlet import Outlet
 from .pipeline.sinks import Capture
 from .pipeline.sources import Source, open_source
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
+from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 
 ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
@@ -74,6 +75,7 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
+    xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     seed: int = 1,
@@ -96,8 +98,9 @@ def replay(
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
     the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``,
-    ``"x2"`` or packets per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
+    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
     turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
@@ -138,12 +141,13 @@ def replay(
             mtu=mtu,
             options=options,
             settings=settings,
+            xdp=xdp,
         )
         k = machine.k
         k.run[0].action = ACTIONS[action]
         k.run[0].netdev_budget = netdev_budget
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
-        _start_books(machine)
+        start_books(machine)
         initial = take_stock(k, nic.pages_held())
         feed = Feed(k, nic.number, source, arrivals, repeat=repeat)
         with ExitStack() as open_files:
@@ -179,6 +183,7 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
+            "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "mtu": mtu,
@@ -227,8 +232,8 @@ def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: 
     run.streams = streams
 
 
-def _start_books(machine: Machine) -> None:
-    """Forget what opening the device cost: the report is about the traffic (pages are counted from the start)."""
+def start_books(machine: Machine) -> None:
+    """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
     k.arrays["path_cost"][:] = 0
     k.arrays["cpu"]["clock"] = 0

@@ -60,23 +60,27 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
     k = machine.k
     run, w = k.run[0], k.wire[nic.number]
     zones = k.arrays["zone"]
-    locks = k.arrays["lock"][: machine.nodes]
     books = take_stock(k, nic.pages_held())
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
     rxqs = [k.rxq[nic.nic.rxq(i)] for i in range(nic.nic.queues)]
-    received = sum(q.packets for q in rxqs)
+    verdicts = nic.xdp_verdicts()
+    received = sum(q.packets for q in rxqs) + sum(n for verdict, n in verdicts.items() if verdict != "pass")
     dropped = {
         "rx_out_of_buffer": sum(q.out_of_buffer for q in rxqs),
         "oversize": sum(q.oversize for q in rxqs),
         "no_skb": run.dropped_no_skb,
         "qdisc": run.dropped_by_qdisc,
         "consumer": run.dropped_by_consumer,
+        "xdp_drop": verdicts["drop"],
+        "xdp_aborted": verdicts["aborted"],
+        "xdp_tx_full": sum(k.xdp_rxq[nic.nic.rxq(i)].tx_full for i in range(nic.nic.queues)),
+        "xdp_redirect_err": sum(k.xdp_rxq[nic.nic.rxq(i)].redirect_err for i in range(nic.nic.queues)),
+        "xdp_xmit": k.xdp[0].xmit_drops,
+        "xdp_cpumap": k.xdp[0].cpumap_drops,
     }
     virtual_ps = int(k.arrays["cpu"]["clock"].max())
     graph, busy_ps = callgraph(machine)
-    holds = int(zones["acquisitions"].sum())
-    moved = int(zones["pages_alloc"].sum() + zones["pages_free"].sum())
     return {
         "packets": {
             "offered": w.packets,
@@ -90,20 +94,10 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
         "busy_ns": busy_ps / 1000,
         "idle_ns": int(k.arrays["cpu"]["idle"].sum()) / 1000,
         "pps": received * 10**12 / virtual_ps if virtual_ps else 0.0,
-        "xdp": {"aborted": 0, "drop": 0, "pass": 0, "tx": 0, "redirect": 0},
+        "xdp": verdicts,
         "page_pool": [pool_report(k, number) for number in range(k.pools[0].count)],
         "ethtool": nic.ethtool(),
-        "zone_lock": {
-            "acquisitions": holds,
-            "acquisitions_alloc": int(zones["acquisitions_alloc"].sum()),
-            "acquisitions_free": int(zones["acquisitions_free"].sum()),
-            "pages_alloc": int(zones["pages_alloc"].sum()),
-            "pages_freed": int(zones["pages_free"].sum()),
-            "pages_per_hold": moved / holds if holds else 0.0,
-            "contended": int(locks["contended"].sum()),
-            "wait_ns": int(locks["wait"].sum()) / 1000,
-            "hold_ns": int(locks["hold"].sum()) / 1000,
-        },
+        "zone_lock": zone_lock_report(machine),
         "callgraph": graph,
         "leaks": [],
         "pages": {
@@ -122,6 +116,26 @@ def pool_report(k: Any, number: int) -> dict[str, int]:
     report = {"id": number + 1, "inflight": inflight - (1 << 32) if inflight >= 1 << 31 else inflight}
     report |= {name.replace("_", "-"): getattr(p, name) for name in _POOL_COUNTERS}
     return report
+
+
+def zone_lock_report(machine: Machine) -> dict[str, Any]:
+    """Who took zone->lock of all nodes, for how many pages and how long."""
+    k = machine.k
+    zones = k.arrays["zone"]
+    locks = k.arrays["lock"][: machine.nodes]
+    holds = int(zones["acquisitions"].sum())
+    moved = int(zones["pages_alloc"].sum() + zones["pages_free"].sum())
+    return {
+        "acquisitions": holds,
+        "acquisitions_alloc": int(zones["acquisitions_alloc"].sum()),
+        "acquisitions_free": int(zones["acquisitions_free"].sum()),
+        "pages_alloc": int(zones["pages_alloc"].sum()),
+        "pages_freed": int(zones["pages_free"].sum()),
+        "pages_per_hold": moved / holds if holds else 0.0,
+        "contended": int(locks["contended"].sum()),
+        "wait_ns": int(locks["wait"].sum()) / 1000,
+        "hold_ns": int(locks["hold"].sum()) / 1000,
+    }
 
 
 def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:

@@ -12,14 +12,17 @@ from netemu.mm.layout import PAGE_SIZE
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, page_column, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_PAGE_FRAG
+from netemu.net.xdp_layout import MEM_TYPE_PAGE_POOL
+from netemu.net.xdp_setup import XDP_QUEUES
 
-from . import rx, tx
+from . import rx, tx, xdp
 from .close import close_rq
 from .layout import (
     CACHE,
     CACHE_SIZE,
     ETH_OVERHEAD,
     FRAG,
+    LARGEST_XDP_MTU,
     LOG_SQ_SIZE,
     MPWQE,
     MPWQE_PAGE,
@@ -66,13 +69,29 @@ class Mlx5(Driver):
     rx_refill = rx.rx_refill
     xmit = tx.xmit
     tx_poll_one = tx.tx_poll_one
+    xdp_xmit = xdp.xdp_xmit
+    xdp_gathers = True
+    poll_xdpsq = path_name("mlx5e_poll_xdpsq_cq")
 
     def largest_frame(self, mtu: int) -> int:
         return mtu + ETH_OVERHEAD
 
     def geometry(self, nic: Nic) -> Geometry:
         """Buffers of each receive queue of this device."""
-        return geometry(nic.mtu, xdp=nic.options["page_per_packet"] == "yes", striding=nic.options["rq"] == "striding")
+        page_per_packet = nic.xdp or nic.options["page_per_packet"] == "yes"
+        return geometry(nic.mtu, xdp=page_per_packet, striding=nic.options["rq"] == "striding")
+
+    def check_xdp(self, nic: Nic) -> None:
+        """A packet has to fit one page, or, from v5.18 and in a legacy queue, several."""
+        striding = nic.options["rq"] == "striding"
+        if geometry(nic.mtu, xdp=True, striding=striding).linear:
+            return
+        limit = f"{LARGEST_XDP_MTU} is the most that fits one page"
+        too_large = f"mlx5: an MTU of {nic.mtu} is too large for an XDP program: {limit}"
+        if nic.k.era[0].xdp_multi_buffer == 0:
+            raise UsageError(f"{too_large}, and this kernel has no packets of several (xdp_multi_buffer=no)")
+        if striding:
+            raise UsageError(f"{too_large}; a legacy receive queue takes more (option rq=legacy)")
 
     def open(self, nic: Nic) -> None:
         g = self.geometry(nic)
@@ -100,7 +119,13 @@ class Mlx5(Driver):
         for index in range(queues):
             nic.add_completion_ring(index, g.wqes * max(g.strides, 1) + g.wqes)
             nic.add_tx_ring(index, 1 << LOG_SQ_SIZE, (1 << LOG_SQ_SIZE) - SQ_STOP_ROOM)
-            nic.create_page_pool(index, size=g.pool_size, nid=nic.k.cpu[nic.cpu(index)].numa_node, **self._pool(nic))
+            pool = nic.create_page_pool(
+                index, size=g.pool_size, nid=nic.k.cpu[nic.cpu(index)].numa_node, **self._pool(nic)
+            )
+            frag_size = PAGE_SIZE if nic.xdp and frags > 1 else 0
+            nic.register_xdp(index, MEM_TYPE_PAGE_POOL, pool, frag_size)
+            for which in XDP_QUEUES:
+                nic.add_xdp_queue(index, which, 1 << LOG_SQ_SIZE, 1 << LOG_SQ_SIZE, self.poll_xdpsq)
 
     @staticmethod
     def _pool(nic: Nic) -> dict[str, int]:
@@ -120,7 +145,11 @@ class Mlx5(Driver):
 
     def stop(self, nic: Nic) -> None:
         for index in range(nic.queues):
+            for which in XDP_QUEUES:
+                sq = getattr(nic.k.txq[nic.txq(index)], which) - 1
+                xdp.free_xdpsq_descs(nic.k, nic.cpu(index), sq, 0)
             close_rq(nic.k, nic.cpu(index), nic.rxq(index), 0)
+            nic.unregister_xdp(index)
             page_pool_destroy(nic.k, nic.cpu(index), nic.k.rxq[nic.rxq(index)].pool)
 
     def statistics(self, nic: Nic) -> dict[str, int]:
@@ -132,10 +161,13 @@ class Mlx5(Driver):
             napi = k.napi[nic.rxq(i)]
             own = {"packets": rxq.packets, "bytes": rxq.bytes}
             own |= {name: int(rqs[name][i]) for name in _RQ_COUNTERS if not self._is_gone(nic, name)}
+            own |= self._xdp_counters(nic, i, rqs)
             for name, value in own.items():
                 sums[f"rx_{name}"] = sums.get(f"rx_{name}", 0) + value
                 sums[f"rx{i}_{name}"] = value
             tx_own = {"packets": txq.packets, "bytes": txq.bytes, "stopped": txq.stopped, "cqes": txq.cqes}
+            sq = k.txq[txq.xdp_redirect - 1]
+            tx_own |= {"xdp_xmit": sq.packets, "xdp_full": sq.full, "xdp_err": 0, "xdp_cqes": sq.cqes}
             for name, value in tx_own.items():
                 sums[f"tx_{name}"] = sums.get(f"tx_{name}", 0) + value
                 sums[f"tx{i}_{name}"] = value
@@ -144,6 +176,13 @@ class Mlx5(Driver):
                 sums[f"ch{i}_{name}"] = value
         sums["rx_out_of_buffer"] = sum(k.rxq[nic.rxq(i)].out_of_buffer for i in range(nic.queues))
         return sums
+
+    @staticmethod
+    def _xdp_counters(nic: Nic, index: int, rqs: np.ndarray) -> dict[str, int]:
+        """What the program and the XDP_TX queue of a channel did, without their prefix."""
+        sq = nic.k.txq[nic.k.txq[nic.txq(index)].xdp_tx - 1]
+        own = {name: int(rqs[name][index]) for name in ("xdp_drop", "xdp_redirect")}
+        return own | {"xdp_tx_xmit": sq.packets, "xdp_tx_full": sq.full, "xdp_tx_err": 0, "xdp_tx_cqe": sq.cqes}
 
     @staticmethod
     def _is_gone(nic: Nic, name: str) -> bool:
@@ -161,7 +200,7 @@ class Mlx5(Driver):
             if rq["striding"]:
                 pages = nic.private(MPWQE_PAGE)["page"].reshape(nic.queues, -1, PAGES_PER_MPWQE)
                 for wqe in range(int(rq["ci"]), int(rq["pi"])):
-                    held.update(int(p) for p in pages[i, wqe % int(rq["wqes"])])
+                    held.update(int(p) for p in pages[i, wqe % int(rq["wqes"])] if p >= 0)
                 filled = int(rq["filling"])
                 held.update(int(p) for p in pages[i, int(rq["pi"]) % int(rq["wqes"]), :filled])
         yield from held

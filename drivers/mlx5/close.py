@@ -62,7 +62,8 @@ def drop_striding(k: Kernel, cpu: int, rxq: int) -> None:
         for i in range(pages):
             wqe = q.index * r.wqes + (r.ci & (r.wqes - 1))
             m = MPWQE_PAGE(k, q.dev, wqe * PAGES_PER_MPWQE + i)
-            page_done_or_drop(k, cpu, rxq, m.page, m.used)
+            if m.page != NONE:
+                page_done_or_drop(k, cpu, rxq, m.page, m.used)
         r.ci += 1
     r.ci = r.pi
     r.filling = 0

@@ -8,6 +8,7 @@ from netemu.engine.era import switch
 from netemu.engine.layout import private_table
 from netemu.mm.layout import PAGE_SIZE
 from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
+from netemu.net.xdp_layout import XDP_PACKET_HEADROOM
 
 LOG_RQ_SIZE = 10
 """Receive queue size in frames of one MTU: 1024."""
@@ -22,12 +23,13 @@ RX_MAX_HEAD = 256
 """Bytes copied to the linear part of a non-linear skb."""
 MAX_RX_FRAGS = 4
 DEF_FRAG_SIZE = 2048
-XDP_PACKET_HEADROOM = 256
 LOG_MPWQE_SIZE = 18
 """A multi-packet work queue entry spans 256 KiB."""
 PAGES_PER_MPWQE = 64
 MIN_LOG_MPWQES = 2
 MIN_LOG_STRIDE = 6
+LARGEST_XDP_MTU = PAGE_SIZE - SHARED_INFO_SIZE - XDP_PACKET_HEADROOM - ETH_OVERHEAD
+"""Of packets in one page: 3498."""
 CACHE_SIZE = 256
 """Slots of the RX page cache; one stays empty."""
 PAGE_BIAS = 64
@@ -63,6 +65,8 @@ RQ = private_table(
         ("oversize_pkts_sw_drop", "i8"),
         ("mpwqe_filler_cqes", "i8"),
         ("mpwqe_filler_strides", "i8"),
+        ("xdp_drop", "i8"),
+        ("xdp_redirect", "i8"),
     ],
 )
 FRAG = private_table(
@@ -78,7 +82,7 @@ FRAG = private_table(
 )
 CACHE = private_table("mlx5e_page_cache", 2, [("page", "i4")])
 MPWQE = private_table("mlx5e_mpw_info", 3, [("consumed", "i4")])
-MPWQE_PAGE = private_table("mlx5e_mpw_page", 4, [("page", "i4"), ("used", "i4")])
+MPWQE_PAGE = private_table("mlx5e_mpw_page", 4, [("page", "i4"), ("used", "i4")])  # page: NONE once XDP has taken it
 
 switch(
     "mlx5_rx_cache",
@@ -132,6 +136,14 @@ def ceil_log2(n: int) -> int:
     return (n - 1).bit_length()
 
 
+def _xdp_fragments(hw_mtu: int) -> tuple[list[int], list[int]]:
+    """Strides and sizes of a packet's buffers for XDP: a page each, the first with headroom and shared info (v5.18)."""
+    sizes = [min(hw_mtu, PAGE_SIZE - XDP_PACKET_HEADROOM - SHARED_INFO_SIZE)]
+    while sum(sizes) < hw_mtu:
+        sizes.append(min(hw_mtu - sum(sizes), PAGE_SIZE))
+    return [PAGE_SIZE] * len(sizes), sizes
+
+
 def geometry(mtu: int, *, xdp: bool = False, striding: bool = False) -> Geometry:
     """Buffer geometry of one receive queue."""
     hw_mtu = mtu + ETH_OVERHEAD
@@ -154,10 +166,12 @@ def geometry(mtu: int, *, xdp: bool = False, striding: bool = False) -> Geometry
             stride_log,
             1 << (LOG_MPWQE_SIZE - stride_log),
         )
-    if linear:
+    if xdp and not linear:
+        strides, sizes = _xdp_fragments(hw_mtu)
+        bulk = 1
+    elif linear:
         stride = 1 << ceil_log2(size)
-        sizes: list[int] = [hw_mtu]
-        strides = [stride]
+        sizes, strides = [hw_mtu], [stride]
         bulk = PAGE_SIZE // stride
     else:
         headroom = 0

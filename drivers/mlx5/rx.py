@@ -26,9 +26,12 @@ from netemu.net.skbuff import (
     skb_put,
     skb_reserve,
 )
+from netemu.net.xdp import xdp_buff_add_frag
+from netemu.net.xdp_layout import XDP_PASS
 
 from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
 from .pages import mlx5e_page_alloc_mapped, page_done
+from .xdp import CONSUMED, REDIRECTED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, mlx5e_xdp_handle
 
 RX_PACKET_TOUCH = cost_point("rx_packet_data_touch")  # the first look at a packet's bytes
 
@@ -65,7 +68,8 @@ def hw_receive_legacy(k: Kernel, rxq: int, length: int) -> None:
         f = FRAG(k, q.dev, row + part)
         here = min(length - done, r.frag_size[part])
         page = FRAG(k, q.dev, f.first).page - 1
-        dma_frame(k, address_of_page(page) + f.offset + r.headroom, done, here)
+        headroom = r.headroom if part == 0 else 0
+        dma_frame(k, address_of_page(page) + f.offset + headroom, done, here)
         done += here
         part += 1
     post_completion(k, rxq, wqe, 0, length, 0)
@@ -219,17 +223,33 @@ def build_driver_skb(k: Kernel, cpu: int, page: int, offset: int, size: int) -> 
 
 
 @kernel_function(name="mlx5e_build_linear_skb", inline=True)
-def build_linear_skb(k: Kernel, cpu: int, rxq: int, page: int, offset: int, length: int) -> int:
-    """An skb over the frame where it lies: headroom, data, shared info."""
-    headroom = RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).headroom
-    skb = build_driver_skb(k, cpu, page, offset, skb_data_align(headroom + length) + SHARED_INFO_SIZE)
+def build_linear_skb(
+    k: Kernel, cpu: int, rxq: int, page: int, offset: int, size: int, headroom: int, length: int
+) -> int:
+    """An skb over the frame where it lies, in a buffer of ``size`` bytes: headroom, data, shared info."""
+    skb = build_driver_skb(k, cpu, page, offset, size)
     if skb == NONE:
         RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).buff_alloc_err += 1
         return NONE
     skb_reserve(k, skb, headroom)
     skb_put(k, skb, length)
-    charge(k, cpu, RX_PACKET_TOUCH)
+    if k.netdev[k.rxq[rxq].dev].xdp_looks == 0:
+        charge(k, cpu, RX_PACKET_TOUCH)
     return skb
+
+
+@inlined
+def linear_size(headroom: int, length: int) -> int:
+    """MLX5_SKB_FRAG_SZ: what an skb over headroom and data needs."""
+    return skb_data_align(headroom + length) + SHARED_INFO_SIZE
+
+
+@inlined
+def run_program(k: Kernel, cpu: int, rxq: int, address: int, length: int, packet: int) -> int:
+    """The XDP program on a frame in one buffer, a page of its own: XDP_PASS, CONSUMED, SENT or REDIRECTED."""
+    if k.netdev[k.rxq[rxq].dev].xdp_looks:
+        charge(k, cpu, RX_PACKET_TOUCH)
+    return mlx5e_xdp_handle(k, cpu, rxq, mlx5e_fill_xdp_buff(k, cpu, rxq, address, length, PAGE_SIZE, packet))
 
 
 @inlined
@@ -242,17 +262,73 @@ def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
 
 
 @kernel_function(name="mlx5e_skb_from_cqe_linear", inline=True)
-def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
+def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int, packet: int) -> int:
     """Legacy, one fragment per frame."""
     q = k.rxq[rxq]
     f = FRAG(k, q.dev, row)
     first = FRAG(k, q.dev, f.first)
     page = first.page - 1
+    headroom = RQ(k, q.dev, q.index).headroom
     dma_sync_single_range_for_cpu(k, cpu, length)
-    skb = build_linear_skb(k, cpu, rxq, page, f.offset, length)
+    if k.netdev[q.dev].xdp_prog != 0:
+        verdict = run_program(k, cpu, rxq, address_of_page(page) + f.offset, length, packet)
+        if verdict == CONSUMED:
+            return CONSUMED
+        if verdict != XDP_PASS:
+            hand_over_frag(k, cpu, rxq, row, verdict)
+            return verdict
+        x = k.xdp_buff[cpu]
+        headroom = x.data - x.hard_start
+        length = x.data_end - x.data
+    skb = build_linear_skb(k, cpu, rxq, page, f.offset, linear_size(headroom, length), headroom, length)
     if skb != NONE:
         first.used += 1
         share_page(k, cpu, skb, page)
+    return skb
+
+
+@kernel_function(name="mlx5e_skb_from_cqe_nonlinear")
+def skb_from_cqe_multi_buffer(k: Kernel, cpu: int, rxq: int, row: int, length: int, packet: int) -> int:
+    """Legacy, several fragments per frame and a program (v5.18): the first is the skb's head, pages are not shared."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    first = FRAG(k, q.dev, row)
+    left = length - min(length, r.frag_size[0])
+    dma_sync_single_range_for_cpu(k, cpu, length - left)
+    if k.netdev[q.dev].xdp_looks:
+        charge(k, cpu, RX_PACKET_TOUCH)
+    address = address_of_page(first.page - 1) + first.offset
+    xdp = mlx5e_fill_xdp_buff(k, cpu, rxq, address, length - left, PAGE_SIZE, packet)
+    parts = 1
+    while left > 0:
+        f = FRAG(k, q.dev, row + parts)
+        here = min(left, r.frag_size[parts])
+        dma_sync_single_range_for_cpu(k, cpu, here)
+        xdp_buff_add_frag(k, xdp, f.page - 1, f.offset, here)
+        left -= here
+        parts += 1
+    verdict = mlx5e_xdp_handle(k, cpu, rxq, xdp)
+    x = k.xdp_buff[xdp]
+    kept = x.nr_frags + 1
+    for part in range(kept, parts):  # the program cut them off, and they went back to the pool
+        hand_over_frag(k, cpu, rxq, row + part, REDIRECTED)
+    if verdict == CONSUMED:
+        return CONSUMED
+    if verdict != XDP_PASS:
+        for part in range(kept):
+            hand_over_frag(k, cpu, rxq, row + part, verdict)
+        return verdict
+    page = first.page - 1
+    skb = build_linear_skb(k, cpu, rxq, page, first.offset, PAGE_SIZE, x.data - x.hard_start, x.data_end - x.data)
+    if skb == NONE:
+        return NONE
+    first.used += 1
+    share_page(k, cpu, skb, page)
+    for i in range(x.nr_frags):
+        f = FRAG(k, q.dev, row + 1 + i)
+        f.used += 1
+        share_page(k, cpu, skb, x.frag_page[i])
+        skb_add_rx_frag(k, cpu, skb, x.frag_page[i], x.frag_offset[i], x.frag_size[i], PAGE_SIZE)
     return skb
 
 
@@ -310,8 +386,8 @@ def release_frag(k: Kernel, cpu: int, rxq: int, row: int) -> None:
     """Release a fragment's page if this is the last fragment on it."""
     q = k.rxq[rxq]
     f = FRAG(k, q.dev, row)
-    if f.last_in_page:
-        first = FRAG(k, q.dev, f.first)
+    first = FRAG(k, q.dev, f.first)
+    if f.last_in_page and first.page != 0:
         page_done(k, cpu, rxq, first.page - 1, first.used)
         first.page = 0
 
@@ -323,25 +399,39 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     r = RQ(k, q.dev, q.index)
     length = k.cqe[cqe].length
     row = (q.index * r.wqes + k.cqe[cqe].buffer) * r.frags
+    packet = k.cqe[cqe].packet
     if r.linear:
-        skb = skb_from_cqe_linear(k, cpu, rxq, row, length)
+        skb = skb_from_cqe_linear(k, cpu, rxq, row, length, packet)
+    elif k.netdev[q.dev].xdp_prog != 0:
+        skb = skb_from_cqe_multi_buffer(k, cpu, rxq, row, length, packet)
     else:
         skb = skb_from_cqe_nonlinear(k, cpu, rxq, row, length)
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
-    else:
-        deliver(k, cpu, rxq, skb, k.cqe[cqe].packet, length)
+    elif skb >= 0:
+        deliver(k, cpu, rxq, skb, packet, length)
     mlx5e_free_rx_wqe(k, cpu, rxq, row)
     r.ci += 1
 
 
 @kernel_function(name="mlx5e_skb_from_cqe_mpwrq_linear", inline=True)
-def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: int, length: int) -> int:
+def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: int, length: int, packet: int) -> int:
     """Striding, whole frame in one stride."""
     q = k.rxq[rxq]
     m = MPWQE_PAGE(k, q.dev, page_row)
+    headroom = RQ(k, q.dev, q.index).headroom
     dma_sync_single_range_for_cpu(k, cpu, length)
-    skb = build_linear_skb(k, cpu, rxq, m.page, offset, length)
+    if k.netdev[q.dev].xdp_prog != 0:
+        verdict = run_program(k, cpu, rxq, address_of_page(m.page) + offset, length, packet)
+        if verdict == CONSUMED:
+            return CONSUMED
+        if verdict != XDP_PASS:
+            hand_over_page(k, cpu, rxq, page_row, verdict)
+            return verdict
+        x = k.xdp_buff[cpu]
+        headroom = x.data - x.hard_start
+        length = x.data_end - x.data
+    skb = build_linear_skb(k, cpu, rxq, m.page, offset, linear_size(headroom, length), headroom, length)
     if skb != NONE:
         m.used += 1
         share_page(k, cpu, skb, m.page)
@@ -387,7 +477,8 @@ def free_rx_mpwqe(k: Kernel, cpu: int, rxq: int, wqe: int) -> None:
     q = k.rxq[rxq]
     for i in range(PAGES_PER_MPWQE):
         m = MPWQE_PAGE(k, q.dev, wqe * PAGES_PER_MPWQE + i)
-        page_done(k, cpu, rxq, m.page, m.used)
+        if m.page != NONE:
+            page_done(k, cpu, rxq, m.page, m.used)
 
 
 @kernel_function(name="mlx5e_handle_rx_cqe_mpwrq", inline=True)
@@ -405,13 +496,13 @@ def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
         base = wqe * PAGES_PER_MPWQE
         if r.linear:
             row = base + offset // PAGE_SIZE
-            skb = skb_from_mpwrq_linear(k, cpu, rxq, row, offset % PAGE_SIZE, e.length)
+            skb = skb_from_mpwrq_linear(k, cpu, rxq, row, offset % PAGE_SIZE, e.length, e.packet)
         else:
             skb = skb_from_mpwrq_nonlinear(k, cpu, rxq, base, offset, e.length)
         if skb == NONE:
             k.run[0].dropped_no_skb += 1
-        else:
-            deliver(k, cpu, rxq, skb, k.cqe[cqe].packet, e.length)
+        elif skb >= 0:
+            deliver(k, cpu, rxq, skb, e.packet, e.length)
     m = MPWQE(k, q.dev, wqe)
     m.consumed += e.aux
     if m.consumed == r.strides:

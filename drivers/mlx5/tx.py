@@ -13,6 +13,9 @@ from netemu.net.dma import maintain_lines
 from netemu.net.driver import take_transmitted
 from netemu.net.skbuff import napi_consume_skb
 from netemu.net.stack import tx_post
+from netemu.net.xdp_tx import posted_kind
+
+from .xdp import free_xdpsq_desc
 
 TX_DMA_MAP = cost_point("tx_dma_map")
 TX_DMA_UNMAP = cost_point("tx_dma_unmap")
@@ -37,7 +40,10 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
 
 @kernel_function(traced=False, entry=True)
 def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
-    """Clean the oldest completed WQE: unmap and free its skb."""
+    """Clean the oldest completed WQE: unmap and free its skb, or what XDP has sent."""
+    if posted_kind(k, txq) != TX_SKB:
+        free_xdpsq_desc(k, cpu, txq)
+        return 1
     skb = take_transmitted(k, txq)
     charge(k, cpu, TX_CQE)
     charge(k, cpu, TX_DMA_UNMAP)

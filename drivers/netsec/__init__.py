@@ -8,9 +8,10 @@ from netemu.errors import UsageError
 from netemu.mm.layout import PAGE_SIZE
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, path_name
-from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
+from netemu.net.pool_layout import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
+from netemu.net.xdp_layout import MEM_TYPE_PAGE_POOL
 
-from . import rx, tx
+from . import rx, tx, xdp
 from .layout import DESC, DESC_NUM, RING, RX_BUF_SIZE, RXBUF_HEADROOM, TX_ROOM
 
 
@@ -35,6 +36,12 @@ class Netsec(Driver):
     rx_refill = rx.rx_refill
     xmit = tx.xmit
     tx_poll_one = tx.tx_poll_one
+    xdp_xmit = xdp.xdp_xmit
+
+    def check_xdp(self, nic: Nic) -> None:
+        """There is XDP since the receive buffers are pages of a pool (v5.3)."""
+        if nic.k.era[0].netsec_rx != rx.BUFFER_PAGE:
+            raise UsageError("netsec has no XDP in this kernel: it came with page_pool (v5.3, netsec_rx=page_pool)")
 
     def open(self, nic: Nic) -> None:
         nic.add_private(RING, 1)
@@ -42,7 +49,9 @@ class Netsec(Driver):
         nic.add_completion_ring(0, DESC_NUM)
         nic.add_tx_ring(0, DESC_NUM, DESC_NUM - TX_ROOM + 1)
         if nic.k.era[0].netsec_rx == rx.BUFFER_PAGE:
-            nic.create_page_pool(0, size=DESC_NUM, **self._pool(nic))
+            direction = DMA_BIDIRECTIONAL if nic.xdp else DMA_FROM_DEVICE
+            pool = nic.create_page_pool(0, size=DESC_NUM, dma_dir=direction, **self._pool(nic))
+            nic.register_xdp(0, MEM_TYPE_PAGE_POOL, pool)
 
     @staticmethod
     def _pool(nic: Nic) -> dict[str, int]:
@@ -55,8 +64,10 @@ class Netsec(Driver):
         return {"flags": flags, "max_len": RX_BUF_SIZE, "offset": RXBUF_HEADROOM}
 
     def stop(self, nic: Nic) -> None:
+        tx.free_frames(nic.k, nic.cpu(0), nic.txq(0), 0)
         rx.close_ring(nic.k, nic.cpu(0), nic.rxq(0), 0)
         if nic.k.era[0].netsec_rx == rx.BUFFER_PAGE:
+            nic.unregister_xdp(0)
             page_pool_destroy(nic.k, nic.cpu(0), nic.k.rxq[nic.rxq(0)].pool)
 
     def pages_held(self, nic: Nic) -> Iterator[int]:

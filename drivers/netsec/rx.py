@@ -37,6 +37,7 @@ from netemu.net.skbuff import (
 )
 
 from .layout import DESC, DESC_NUM, ETH_HEADER_AND_FCS, FRAG_DATA, FRAG_SIZE, RING, RX_BUF_SIZE, RXBUF_HEADROOM
+from .xdp import netsec_run_xdp
 
 RX_PACKET_TOUCH = cost_point("netsec_rx_packet_data_touch")
 STREAMING_MAP = cost_point("netsec_rx_dma_map")
@@ -45,6 +46,9 @@ STREAMING_UNMAP = cost_point("netsec_rx_dma_unmap")
 BUFFER_SKB = 0
 BUFFER_FRAGMENT = 1
 BUFFER_PAGE = 2
+
+CONSUMED = -2
+"""Instead of an skb: the XDP program kept the packet from the stack."""
 
 
 @inlined
@@ -132,8 +136,8 @@ def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
 
 
 @kernel_function(name="netsec_build_skb", traced=False, inline=True)
-def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int:
-    """The skb over a received buffer, by era.  NONE: no memory for the struct."""
+def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, headroom: int, length: int) -> int:
+    """The skb over a received buffer, by era; ``headroom`` is that of a page.  NONE: no memory for the struct."""
     how = k.era[0].netsec_rx
     if how == BUFFER_SKB:
         charge(k, cpu, STREAMING_UNMAP)
@@ -147,9 +151,7 @@ def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, length: int) -> int
         skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, FRAG_SIZE)
         headroom = NET_SKB_PAD
     else:
-        dma_sync_single_range_for_cpu(k, cpu, length)
         skb = build_skb(k, cpu, pfn, 0, PAGE_SIZE)
-        headroom = RXBUF_HEADROOM
     if skb == NONE:
         return NONE
     skb_reserve(k, skb, headroom)
@@ -201,17 +203,28 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
     length = e.length
     packet = e.packet
     charge(k, cpu, RX_PACKET_TOUCH)
-    skb = skb_on_buffer(k, cpu, rxq, where, length)
+    if k.era[0].netsec_rx == BUFFER_PAGE:
+        dma_sync_single_range_for_cpu(k, cpu, length)
+    skb = CONSUMED
+    headroom = RXBUF_HEADROOM
+    linear = length
+    if k.netdev[q.dev].xdp_prog == 0:
+        skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
+    elif netsec_run_xdp(k, cpu, rxq, where, length, packet):
+        x = k.xdp_buff[cpu]
+        headroom = x.data - x.hard_start
+        linear = x.data_end - x.data
+        skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
         free_buffer(k, cpu, rxq, where, 1)
-    elif k.era[0].netsec_rx == BUFFER_PAGE:
+    elif skb != CONSUMED and k.era[0].netsec_rx == BUFFER_PAGE:
         part_with_page(k, cpu, rxq, skb, where // PAGE_SIZE)
     rx_fill(k, q.dev, ring.tail, fresh)
     ring.tail = (ring.tail + 1) % DESC_NUM
     q.cq_head += 1
     ring_rx_doorbell(k, cpu, rxq)
-    if skb != NONE:
+    if skb >= 0:
         deliver(k, cpu, rxq, skb, packet, length)
     return 1
 

@@ -13,6 +13,10 @@ from netemu.net.dma import maintain_lines
 from netemu.net.driver import take_transmitted
 from netemu.net.skbuff import consume_skb
 from netemu.net.stack import tx_post
+from netemu.net.xdp_frame import xdp_flush_frame_bulk
+from netemu.net.xdp_tx import posted_kind
+
+from .xdp import clean_frame
 
 TX_DMA_MAP = cost_point("netsec_tx_dma_map")
 TX_DMA_UNMAP = cost_point("netsec_tx_dma_unmap")
@@ -34,7 +38,20 @@ def xmit(k: Kernel, cpu: int, txq: int, skb: int) -> int:
 @kernel_function(traced=False, entry=True)
 def tx_poll_one(k: Kernel, cpu: int, txq: int, _budget: int) -> int:
     """Clean the oldest completed descriptor."""
+    if posted_kind(k, txq) != TX_SKB:
+        clean_frame(k, cpu, txq)
+        return 1
     skb = take_transmitted(k, txq)
     charge(k, cpu, TX_DMA_UNMAP)
     consume_skb(k, cpu, skb)
     return 1
+
+
+@kernel_function(traced=False, entry=True)
+def free_frames(k: Kernel, cpu: int, txq: int, _unused: int) -> int:
+    """The ring is closed: clean the XDP frames at its end."""
+    q = k.txq[txq]
+    while q.head != q.tail and posted_kind(k, txq) != TX_SKB:
+        clean_frame(k, cpu, txq)
+    xdp_flush_frame_bulk(k, cpu)
+    return 0

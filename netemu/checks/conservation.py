@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..engine.layout import Kernel
-from ..mm.layout import NAPI_SLICES, NONE, NR_FRAG_CACHES, PG_TAIL
+from ..mm.layout import NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE, PG_TAIL
 from ..net.pool_layout import PP_ALLOC_CACHE_SIZE
 from ..net.skb_layout import SKB_LIVE
 
@@ -59,6 +59,17 @@ def _skb_pages(k: Kernel) -> set[int]:
     return pages
 
 
+def _frame_pages(k: Kernel) -> set[int]:
+    """Pages of XDP frames: on send queues, in rings to other CPUs."""
+    pages: set[int] = set()
+    rows = k.arrays["xdp_frame"][: k.xdp[0].frame_made]
+    for number in np.flatnonzero(rows["live"]):
+        row = rows[number]
+        pages.add(int(row["hard_start"]) // PAGE_SIZE)
+        pages.update(int(p) for p in row["frag_page"][: row["nr_frags"]])
+    return pages
+
+
 def _fragment_pages(k: Kernel) -> set[int]:
     caches = k.arrays["page_frag_cache"][: k.machine[0].cpus * NR_FRAG_CACHES]
     # slices own all references of their page: a cache that has handed out the last one only remembers its address
@@ -83,6 +94,7 @@ def take_stock(k: Kernel, driver_pages: Iterable[int] = ()) -> Books:
         "pool_ring": ringed,
         "driver": _heads(k, driver_pages) | parked,
         "skb": _heads(k, _skb_pages(k)),
+        "xdp_frame": _heads(k, _frame_pages(k)),
         "page_frag_cache": _fragment_pages(k),
     }
     in_use = {int(p) for p in np.flatnonzero(table["refcount"] > 0)}

@@ -9,7 +9,7 @@ from netemu.cli.commands import Commands
 
 COMMANDS = Commands(
     name="netemu",
-    modules=("replay", "eras", "platforms", "conformance", "bench", "warmup"),
+    modules=("replay", "eras", "platforms", "predict", "reproduce", "calibrate", "conformance", "bench", "warmup"),
     help="Replay captures through emulated NIC drivers and see where pages and time go.",
 )
 

@@ -58,6 +58,46 @@ class ReplayProgress:
             self._bar.stop()
 
 
+class RunsProgress:
+    """Follows a series of runs: on a terminal, says which one it is at; all stop when the series was interrupted."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+        self._started = monotonic()
+        self._visible = sys.stderr.isatty()
+        self._bar: Progress | None = None
+        self._row: TaskID | None = None
+
+    def begin(self, name: str, done: int, total: int) -> None:
+        """A run begins; ``done`` of ``total`` are over."""
+        if not self._visible or (self._bar is None and done and monotonic() - self._started < _LONG_S):
+            return
+        if self._bar is None or self._row is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.fields[name]}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._row = self._bar.add_task("", total=total, name=name)
+            self._bar.start()
+        self._bar.update(self._row, completed=done, name=name)
+
+    def stopped(self) -> bool:
+        """Was there an interruption?"""
+        return self._interruption.signum is not None
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
 def compile_if_needed() -> float:
     """Compile the engine unless that was done before, and say so: it is the one long wait.  Returns its seconds."""
     from netemu import warm

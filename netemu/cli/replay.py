@@ -56,6 +56,11 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     help="What the stack does with a packet.",
 )
 @click.option(
+    "--xdp",
+    metavar="FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    help="XDP program that sees every received packet first.",
+)
+@click.option(
     "--hold-us",
     type=click.FloatRange(min=0),
     default=0.0,

@@ -309,6 +309,13 @@ def put_page(k: Kernel, cpu: int, pfn: int) -> None:
             __free_pages_ok(k, cpu, pfn, order)
 
 
+@kernel_function
+def __free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """Drop one plain reference of a block of known order; the last one frees it."""
+    if page_ref_sub_and_test(k, cpu, pfn, 1):
+        free_the_page(k, cpu, pfn, order)
+
+
 @kernel_function(traced=False, entry=True)
 def alloc_pages_node(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     """A block near node ``nid``; a negative ``nid`` means this CPU's own node."""

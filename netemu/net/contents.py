@@ -44,27 +44,49 @@ def memory_copy(k: Kernel, to: int, origin: int, count: int) -> None:
 
 
 @kernel_function(traced=False)
+def memory_move(k: Kernel, to: int, origin: int, count: int) -> None:
+    """memmove within emulated memory: the two places may overlap."""
+    if to <= origin:
+        memory_copy(k, to, origin, count)
+        return
+    for i in range(count - 1, -1, -1):
+        k.memory[to + i] = k.memory[origin + i]
+
+
+@inlined
+def start_output(k: Kernel, dev: int, length: int, when: int) -> None:
+    """A frame of ``length`` bytes follows in the output of a device, stamped ``when`` (ps)."""
+    run = k.run[0]
+    row = k.out[run.out_count]
+    row.ts_ns = run.start_ns + when // 1000
+    row.offset = run.out_bytes
+    row.caplen = length
+    row.wirelen = length
+    row.interface = dev
+
+
+@kernel_function(traced=False)
+def append_output(k: Kernel, source: int, count: int) -> None:
+    """Bytes of the frame that was started, from emulated memory."""
+    at = k.run[0].out_bytes
+    for i in range(count):
+        k.out_data[at + i] = k.memory[source + i]
+    k.run[0].out_bytes = at + count
+
+
+@inlined
+def end_output(k: Kernel) -> None:
+    """The frame is complete."""
+    k.run[0].out_count += 1
+
+
+@kernel_function(traced=False)
 def record_output(k: Kernel, dev: int, skb: int, when: int) -> None:
     """Append the frame that an skb holds to the output of a device, stamped ``when`` (ps)."""
     r = k.skb[skb]
-    run = k.run[0]
-    row = k.out[run.out_count]
-    at = run.out_bytes
-    row.ts_ns = run.start_ns + when // 1000
-    row.offset = at
-    row.caplen = r.len
-    row.wirelen = r.len
-    row.interface = dev
-    source = skb_head_address(k, skb) + r.data
-    linear = r.len - r.data_len
-    for i in range(linear):
-        k.out_data[at + i] = k.memory[source + i]
-    at += linear
+    start_output(k, dev, r.len, when)
+    append_output(k, skb_head_address(k, skb) + r.data, r.len - r.data_len)
     info = k.shinfo[r.shinfo]
     for n in range(info.nr_frags):
-        source = address_of_page(info.frag_page[n]) + info.frag_offset[n]
-        for i in range(info.frag_size[n]):
-            k.out_data[at + i] = k.memory[source + i]
-        at += info.frag_size[n]
-    run.out_bytes = at
-    run.out_count += 1
+        append_output(k, address_of_page(info.frag_page[n]) + info.frag_offset[n], info.frag_size[n])
+    end_output(k)

@@ -9,6 +9,8 @@ MAX_QUEUES = 512
 NAPI_POLL_WEIGHT = 64
 NETDEV_BUDGET = 300
 PICOSECONDS = 1000  # per nanosecond
+WITH_VLAN = 18
+"""Ethernet header and one VLAN tag: what a frame may have on top of the MTU when it is forwarded."""
 WIRE_OVERHEAD = 24
 """Preamble, frame check sequence and inter-frame gap: bytes on the wire beyond the captured frame."""
 NEVER = 2**62
@@ -19,7 +21,8 @@ OP_RX_POLL_ONE = 1  # process one received packet
 OP_RX_REFILL = 2  # give the NIC one more buffer; 1: call again, 0: nothing more to do, -1: out of memory, poll again
 OP_XMIT = 3  # transmit skb `argument`: 0 taken, 1 no room
 OP_TX_POLL_ONE = 4  # clean one completed transmission
-NR_OPS = 5
+OP_XDP_XMIT = 5  # ndo_xdp_xmit, called as op(k, cpu, dev, row of k.xdp_bulk): frames sent, or a negative error number
+NR_OPS = 6
 
 RECEIVED = 0
 NO_DESCRIPTOR = 1
@@ -46,6 +49,8 @@ NET_RX_ACTION = 2
 
 # txd.kind
 TX_SKB = 0
+TX_XDP = 1  # XDP_TX: the frame is on a page of this device
+TX_XDP_NDO = 2  # a redirected frame
 
 table("ops", "i8")  # [device * NR_OPS + op] -> address for indirect(), 0: none
 table(
@@ -72,6 +77,9 @@ table(
         ("fn_rx", "i4"),
         ("fn_refill", "i4"),
         ("tx_cq_budget", "i4"),
+        ("xdp_prog", "i8"),  # address of the XDP program, for indirect(); 0: none
+        ("xdp_looks", "i4"),  # 1: the program looks at the bytes of packets
+        ("xdp_gathers", "i4"),  # 1: ndo_xdp_xmit takes frames of several buffers
         ("rx_packets", "i8"),
         ("rx_bytes", "i8"),
         ("tx_packets", "i8"),
@@ -108,6 +116,10 @@ table(
         ("base", "i4"),  # ring of posted transmissions: size rows of k.txd
         ("mask", "i4"),
         ("limit", "i4"),  # most that may be posted at a time
+        ("xdp_tx", "i4"),  # + 1: this channel's send queue for XDP_TX, and the one for redirected frames
+        ("xdp_redirect", "i4"),
+        ("next", "i4"),  # + 1: another queue that the same NAPI cleans, for XDP
+        ("fn_poll", "i4"),  # such a queue: call-path number of the part of the poll function that cleans it
         ("head", "i8"),  # next to clean
         ("tail", "i8"),  # next to post
         ("packets", "i8"),
@@ -152,6 +164,8 @@ table(
         ("phase", "i4"),
         ("work", "i4"),
         ("tx_work", "i4"),
+        ("tx_busy", "i4"),  # a queue had more completions than its budget
+        ("cleaning", "i4"),  # transmit queue being cleaned
         ("refill_short", "i4"),
         ("poll_node", "i4"),  # call paths to resume at
         ("phase_node", "i4"),

@@ -87,7 +87,11 @@ def arm_interrupt(k: Kernel, cpu: int, napi: int) -> None:
     n.rx_pending = 0
     n.irq_due = NEVER
     q = k.rxq[n.rxq]
-    when = tx_interrupt_time(k, n.txq)
+    when = NEVER
+    txq = n.txq
+    while txq >= 0:
+        when = min(when, tx_interrupt_time(k, txq))
+        txq = k.txq[txq].next - 1
     if q.cq_head != q.cq_tail:
         when = k.cpu[cpu].clock
     if when < NEVER:

@@ -92,14 +92,20 @@ def stream_entered(k: Kernel, packet: int) -> None:
 
 
 @inlined
-def stream_left(k: Kernel, cpu: int, skb: int) -> None:
-    """A packet has been read, or dropped: a sender that waits for that goes on from now."""
+def packet_left(k: Kernel, cpu: int, dev: int, packet: int) -> None:
+    """A packet that came in by ``dev`` has been read, or dropped: a sender that waits for that goes on from now."""
     run = k.run[0]
     if run.window == 0:
         return
-    stream = k.skb[skb].packet % run.streams
+    stream = packet % run.streams
     k.stream[stream].outstanding -= 1
-    w = k.wire[k.skb[skb].dev]
+    w = k.wire[dev]
     if w.closed == stream + 1:
         w.closed = 0
         w.arrival = max(w.arrival, k.cpu[cpu].clock)
+
+
+@inlined
+def stream_left(k: Kernel, cpu: int, skb: int) -> None:
+    """:func:`packet_left` of an skb."""
+    packet_left(k, cpu, k.skb[skb].dev, k.skb[skb].packet)

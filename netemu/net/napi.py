@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..engine.kernel import cost_point, indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import enter
+from .cpumap import cpu_map_kthread_step, kthread_due
 from .device_layout import (
     MAX_QUEUES,
     NAPI_POLL_WEIGHT,
@@ -25,7 +26,9 @@ from .device_layout import (
 from .interrupts import arm_interrupt, take_interrupts
 from .local import consume_held, held_due
 from .qdisc import net_tx_action_step, tx_completed
+from .redirect import xdp_rx_poll_complete
 from .skbuff import __kfree_skb_flush, napi_consume_skb, skb_defer_free_flush, take_deferred
+from .xdp_frame import xdp_flush_frame_bulk
 
 NETDEV_BUDGET_PS = 2_000_000_000
 """netdev_budget_usecs: 2 ms."""
@@ -108,6 +111,8 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     n.work = 0
     n.tx_work = 0
+    n.tx_busy = 0
+    n.cleaning = n.txq
     n.refill_short = 0
     n.polls += 1
     k.cpu[cpu].node = s.node
@@ -129,10 +134,9 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
     """The poll function returns: busy ones stay on the list, others re-arm their interrupt."""
     s = k.softirq[cpu]
     n = k.napi[napi]
-    d = k.netdev[n.dev]
     n.phase = PHASE_NONE
     s.napi = 0
-    busy = n.work >= NAPI_POLL_WEIGHT or n.tx_work >= d.tx_cq_budget or n.refill_short
+    busy = n.work >= NAPI_POLL_WEIGHT or n.tx_busy or n.refill_short
     if busy:
         s.budget -= NAPI_POLL_WEIGHT
         k.poll_list[cpu * MAX_QUEUES + (s.list_head + s.list_count) % MAX_QUEUES] = napi
@@ -151,6 +155,25 @@ def tx_ready(k: Kernel, cpu: int, txq: int) -> bool:
     if q.head == q.tail:
         return False
     return k.txd[q.base + (q.head & q.mask)].done <= k.cpu[cpu].clock
+
+
+@inlined
+def next_tx_queue(k: Kernel, cpu: int, napi: int) -> bool:
+    """Done with a transmit queue: go on with the next one of this NAPI; False when there is none."""
+    n = k.napi[napi]
+    if k.xdp_cpu[cpu].returned != 0:
+        xdp_flush_frame_bulk(k, cpu)
+    if n.tx_work > 0 and n.cleaning == n.txq:
+        tx_completed(k, cpu, n.txq)
+    if n.tx_work >= k.netdev[n.dev].tx_cq_budget:
+        n.tx_busy = 1
+    following = k.txq[n.cleaning].next - 1
+    if following < 0:
+        return False
+    n.cleaning = following
+    n.tx_work = 0
+    begin_phase(k, cpu, napi, PHASE_TX, k.txq[following].fn_poll)
+    return True
 
 
 @kernel_function(traced=False, inline=True)
@@ -179,13 +202,13 @@ def softirq_step(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     ops = n.dev * NR_OPS
     if n.phase == PHASE_TX:
-        if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.txq):
+        if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.cleaning):
             k.cpu[cpu].node = n.phase_node
             n.tx_work += 1
-            indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.txq, NAPI_POLL_WEIGHT)
+            indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.cleaning, NAPI_POLL_WEIGHT)
             return
-        if n.tx_work > 0:
-            tx_completed(k, cpu, n.txq)
+        if next_tx_queue(k, cpu, napi):
+            return
         begin_phase(k, cpu, napi, PHASE_RX, d.fn_rx)
     if n.phase == PHASE_RX:
         q = k.rxq[n.rxq]
@@ -194,6 +217,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
             n.work += 1
             if indirect(k, k.ops[ops + OP_RX_POLL_ONE], cpu, n.rxq, NAPI_POLL_WEIGHT) != 0:
                 return
+        xdp_rx_poll_complete(k, cpu)
         begin_phase(k, cpu, napi, PHASE_REFILL, d.fn_refill)
     k.cpu[cpu].node = n.phase_node
     left = indirect(k, k.ops[ops + OP_RX_REFILL], cpu, n.rxq, 0)
@@ -214,13 +238,19 @@ def has_work(k: Kernel, cpu: int) -> bool:
     """Is there anything to do on this CPU now?"""
     s = k.softirq[cpu]
     clock = k.cpu[cpu].clock
-    return s.running != 0 or softirq_pending(k, cpu) or s.irq_due <= clock or held_due(k, cpu) <= clock
+    return (
+        s.running != 0
+        or softirq_pending(k, cpu)
+        or s.irq_due <= clock
+        or held_due(k, cpu) <= clock
+        or kthread_due(k, cpu) <= clock
+    )
 
 
 @inlined
 def next_event(k: Kernel, cpu: int) -> int:
-    """When an idle CPU has something to do again: an interrupt, or a held packet that is due."""
-    return min(held_due(k, cpu), k.softirq[cpu].irq_due)
+    """When an idle CPU has something to do again: an interrupt, a held packet or a redirected frame."""
+    return min(held_due(k, cpu), kthread_due(k, cpu), k.softirq[cpu].irq_due)
 
 
 @kernel_function(traced=False, inline=True)
@@ -240,5 +270,8 @@ def cpu_step(k: Kernel, cpu: int) -> None:
         return
     if held_due(k, cpu) <= k.cpu[cpu].clock:
         consume_held(k, cpu)
+        return
+    if kthread_due(k, cpu) <= k.cpu[cpu].clock:
+        cpu_map_kthread_step(k, cpu)
         return
     s.yield_to_process = 0

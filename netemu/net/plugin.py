@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..engine.kernel import cost_point
 from ..engine.layout import Kernel, PrivateTable
 from ..errors import UsageError
+from ..mm.layout import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,8 @@ class Nic:
         self.queues = queues
         self.mtu = mtu
         self.options = dict(options)
+        self.xdp = False
+        """Is a program attached?  Set before the driver opens the device."""
         row = k.netdev[dev]
         self._rxq0, self._txq0 = row.rxq0, row.txq0
 
@@ -88,6 +91,24 @@ class Nic:
         row.mask = size - 1
         row.limit = limit
 
+    def register_xdp(self, index: int, mem_type: int, pool: int = NONE, frag_size: int = 0) -> None:
+        """xdp_rxq_info of receive queue ``index``: its memory model, and the pool behind it if there is one."""
+        from .xdp_setup import register_rxq
+
+        register_rxq(self.k, self.cpu(index), self.rxq(index), mem_type, pool, frag_size)
+
+    def unregister_xdp(self, index: int) -> None:
+        """The opposite, before the pool is destroyed."""
+        from .xdp_setup import unregister_rxq
+
+        unregister_rxq(self.k, self.cpu(index), self.rxq(index))
+
+    def add_xdp_queue(self, index: int, which: str, entries: int, limit: int, fn_poll: int) -> int:
+        """A send queue of channel ``index`` for ``xdp_tx`` or ``xdp_redirect``, cleaned by the same NAPI; its row."""
+        from .xdp_setup import add_xdp_queue
+
+        return add_xdp_queue(self.k, self.txq(index), which, entries, limit, fn_poll)
+
 
 class Driver(ABC):
     """Base of every emulated driver.
@@ -120,6 +141,10 @@ class Driver(ABC):
     rx_refill: ClassVar[Operation]
     xmit: ClassVar[Operation]
     tx_poll_one: ClassVar[Operation]
+    xdp_xmit: ClassVar[Operation | None] = None
+    """ndo_xdp_xmit, called with a device and a row of ``k.xdp_bulk``; None: frames cannot be redirected to it."""
+    xdp_gathers: ClassVar[bool] = False
+    """Does ``xdp_xmit`` take frames of several buffers?"""
 
     def check_options(self, given: Mapping[str, str]) -> dict[str, str]:
         """The options in force: defaults overridden by ``given``.  Raises UsageError for a wrong name or value."""
@@ -138,6 +163,10 @@ class Driver(ABC):
     def largest_frame(self, mtu: int) -> int:
         """Longest frame, with FCS, that the NIC takes at this MTU (hardware MTU)."""
         return mtu + 18
+
+    def check_xdp(self, nic: Nic) -> None:
+        """Can a program be attached to this device as it is?  Raises UsageError with the reason if not."""
+        raise UsageError(f"driver {self.name} has no XDP")
 
     @abstractmethod
     def open(self, nic: Nic) -> None:

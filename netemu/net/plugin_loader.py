@@ -15,7 +15,7 @@ from types import CodeType
 
 from ..engine.kernel import REGISTERED, KernelFunction
 from ..errors import NetemuError, UsageError
-from .device_layout import OP_HW_RECEIVE, OP_RX_POLL_ONE, OP_RX_REFILL, OP_TX_POLL_ONE, OP_XMIT
+from .device_layout import OP_HW_RECEIVE, OP_RX_POLL_ONE, OP_RX_REFILL, OP_TX_POLL_ONE, OP_XDP_XMIT, OP_XMIT
 from .plugin import Driver
 
 GROUP = "netemu.drivers"
@@ -30,6 +30,8 @@ OPERATIONS = {
     OP_TX_POLL_ONE: "tx_poll_one",
 }
 """Kernel functions that a driver supplies, each ``(k, cpu, queue, argument) -> int``."""
+OPTIONAL = {OP_XDP_XMIT: "xdp_xmit"}
+"""Those that a driver may leave out."""
 DESCRIPTION = {
     "name": str,
     "link_gbps": float,
@@ -142,7 +144,8 @@ def _checked(found: object, name: str) -> Driver:
         value = getattr(found, attribute, None)
         if not isinstance(value, (int, float) if kind is float else kind):
             raise UsageError(f"driver {name}: {attribute} has to be set to {_article(kind)}")
-    for operation in OPERATIONS.values():
+    left_out = {name for name in OPTIONAL.values() if getattr(found, name) is None}
+    for operation in {*OPERATIONS.values(), *OPTIONAL.values()} - left_out:
         problem = _problem_of(getattr(found, operation, None))
         if problem:
             raise UsageError(f"driver {name}: {operation} {problem}")

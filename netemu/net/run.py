@@ -27,6 +27,7 @@ NEED_INPUT = 1
 OUTPUT_FULL = 2
 FAULTED = 3
 PAUSED = 4
+DRAIN = 5  # a socket's ring is nearly full: somebody has to read it
 
 RATE_RECORDED = 0
 RATE_FIXED = 1
@@ -187,6 +188,8 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
             return FAULTED
         if output_is_full(k):
             return OUTPUT_FULL
+        if k.xdp[0].drain != 0:
+            return DRAIN
         best = first_to_act(k)
         first = k.agenda[best]
         k.horizon[0] = first
@@ -202,7 +205,7 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
             return DONE
         sleep_until(k, best, first)
         cpu_step(k, best)
-        while goes_on(k, best) and not output_is_full(k):
+        while goes_on(k, best) and not output_is_full(k) and k.xdp[0].drain == 0:
             cpu_step(k, best)
         update_agenda(k, best)
     return PAUSED

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,9 @@ from ..engine import jit
 from ..engine.faults import raise_fault
 from ..errors import EmulatorError
 from ..machine import Machine
-from ..mm.layout import PAGE_SIZE
 from ..net import run as engine_run
 from ..net.device_layout import NEVER
-from ..net.run import DONE, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from ..net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
 from ..pcap import PACKET, Batch
 from .feed import AT_REST, BATCH_BYTES, BATCH_PACKETS, Feed
 from .frames import Frames
@@ -60,7 +58,7 @@ class Emulation:
         self._is_written = False  # to sinks, some of which have to be waited for
         self._place_feeds()
         if self.outlets:
-            _record_output(machine.k)
+            _record_output(machine)
 
     def _place_feeds(self) -> None:
         k = self.machine.k
@@ -90,8 +88,12 @@ class Emulation:
         self.seconds += time.perf_counter() - start
         if reason == FAULTED:
             raise_fault(k)
+        if reason == DRAIN:
+            self.machine.drain_sockets()
         if reason == NEED_INPUT:
             return self._read()
+        if reason == DONE:
+            self.machine.drain_sockets()
         if reason in (OUTPUT_FULL, DONE):
             if self.has_output and (self.paced or not self.deliver()):
                 return State.OUTPUT
@@ -134,6 +136,7 @@ class Emulation:
             feed.finish()
 
     def _read(self) -> State:
+        self.machine.drain_sockets()
         hungry = [feed for feed in self.feeds if feed.is_hungry]
         read = [feed.read() for feed in hungry]
         return State.RUNNING if any(read) else State.WAITING
@@ -192,10 +195,9 @@ class Emulation:
         run.out_bytes = 0
 
 
-def _record_output(k: Any) -> None:
+def _record_output(machine: Machine) -> None:
+    k = machine.k
     k.run[0].record_output = 1
-    k.run[0].keep_contents = 1
+    machine.keep_contents()
     k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
     k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
-    objects = k.arrays["object"].size
-    k.replace("memory", np.zeros((k.machine[0].pages + objects) * PAGE_SIZE, np.uint8))

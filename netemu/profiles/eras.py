@@ -63,6 +63,12 @@ def function_names(era: str) -> dict[str, str]:
     return renamed
 
 
+@cache
+def newest_names() -> dict[str, str]:
+    """The newest name of each function by every name that it had before."""
+    return {old: function for function, history in _data()["names"].items() for old in history.values()}
+
+
 @dataclass(frozen=True)
 class Difference:
     """A switch that two eras set differently: what the first and the second have, and why that matters."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from netemu import Machine, Page, SkBuff
 from netemu.checks.conservation import take_stock
-from netemu.mm.layout import NR_FRAG_CACHES, PAGE_SIZE
+from netemu.mm.layout import NR_FRAG_CACHES
 from netemu.mm.page_frag import page_frag_cache_drain
 from netemu.net.contents import address_of_page, skb_head_address
 from netemu.net.device_layout import ACTION_LOCAL
@@ -31,19 +31,18 @@ class Stepper:
         memory_mb: int = MEMORY_MB,
         contents: bool = False,
         switches: Mapping[str, str] | None = None,
+        xdp: Any = None,
     ) -> None:
         self.machine = Machine(era=era, switches=switches, memory_mb=memory_mb, skbs=4096)
         self.k = self.machine.k
-        self.device = self.machine.netdev(driver, mtu=mtu, options=options)
+        self.device = self.machine.netdev(driver, mtu=mtu, options=options, xdp=xdp)
         self.driver = self.device.driver
         self.rxq = self.device.nic.rxq(0)
         self.txq = self.device.nic.txq(0)
         self.k.run[0].action = ACTION_LOCAL
         self.k.replace("feed_data", np.zeros(LONGEST, np.uint8))
         if contents:
-            rows = self.k.machine[0].pages + self.k.arrays["object"].size
-            self.k.replace("memory", np.zeros(rows * PAGE_SIZE, np.uint8))
-            self.k.run[0].keep_contents = 1
+            self.machine.keep_contents()
 
     @property
     def pool(self) -> Any:

@@ -38,6 +38,15 @@ netdev_frag_cache     irqs_off, v5.4 by_context
 skb_coalesce          any, v5.15 equal, v6.1 not_cloned, v6.12 pool_refs
 skb_gro_mark          any, v6.1 equal
 skb_defer             never, v6.1 alloc_cpu
+xdp_frame_sz          unknown, v5.10 known
+xdp_frame_struct      bytes32, v6.1 bytes40
+xdp_multi_buffer      no, v6.1 cpumap_only, v6.6 devices
+xdp_xmit_failure      driver_frees, v5.15 core_frees
+xdp_return            single, v5.15 bulk
+xdp_mem_lookup        id_or_put, v5.4 id, v6.1 page
+cpumap_pages          kept, v5.4 released, v6.6 recycled
+xdp_redirect_dev      at_once, v5.10 bulk
+xdp_redirect_flags    refused, v5.4 fallback
 mlx5_rx_cache         fifo256, v6.6 none
 mlx5_page_drop        put_page, v5.4 release_page
 mlx5_skb_build        build_skb, v6.6 napi_build_skb

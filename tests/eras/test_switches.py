@@ -8,11 +8,11 @@ import pytest
 
 from netemu.engine.era import SWITCHES
 from netemu.profiles.eras import era_names
-from tests.eras import memory_signs, packet_signs, pool_signs
+from tests.eras import memory_signs, packet_signs, pool_signs, xdp_signs
 from tests.eras.signs import SIGNS, Setting
 from tests.eras.table import TABLE
 
-SOURCES = (memory_signs, packet_signs, pool_signs)
+SOURCES = (memory_signs, packet_signs, pool_signs, xdp_signs)
 ERAS = era_names()
 VALUES = [(switch, value) for switch, sign in SIGNS.items() for value in sign.expected]
 

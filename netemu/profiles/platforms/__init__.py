@@ -14,6 +14,7 @@ from ...errors import UsageError
 
 DEFAULT = "xeon-e5-1650v4"
 LONGEST_NS = 1e9
+FASTEST_GHZ = 1000
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Platform:
-    """Costs of one machine by function or cost point; ``call`` is that of a function without one of its own."""
+    """Costs of one machine by function or cost point; ``call`` is that of a function without one of its own.
+
+    ``ghz``: the machine's clock, if the profile states it.
+    """
 
     name: str
     description: str
     call: Cost
     costs: dict[str, Cost]
+    ghz: float | None = None
 
     @property
     def measured(self) -> int:
@@ -75,7 +80,10 @@ def _parse(name: str, data: dict[str, Any]) -> Platform:
     if "call" not in data:
         raise ValueError("it needs an entry 'call', what a function without an entry of its own costs")
     costs = {point: _cost(point, entry) for point, entry in entries.items()}
-    return Platform(name, str(data.get("description", name)), _cost("call", data["call"]), costs)
+    ghz = data.get("ghz")
+    if ghz is not None and (isinstance(ghz, bool) or not isinstance(ghz, int | float) or not 0 < ghz < FASTEST_GHZ):
+        raise ValueError(f"ghz: {ghz!r} is not a clock: it is a number above 0 and below {FASTEST_GHZ:g}")
+    return Platform(name, str(data.get("description", name)), _cost("call", data["call"]), costs, ghz)
 
 
 def _cost(point: str, entry: object) -> Cost:

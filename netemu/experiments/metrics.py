@@ -1,0 +1,378 @@
+"""What can be read off the result of a run: throughput, time per operation, shares of functions, hit rates, any key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from netemu.engine.kernel import NAMES
+from netemu.experiments.values import Check, number, one_of, published, text, yes_or_no
+from netemu.profiles.eras import newest_names
+from netemu.profiles.platforms import load_platform
+
+Result = Mapping[str, Any]
+
+SLOWPATH = "queued_spin_lock_slowpath"
+
+
+class NoValue(ValueError):
+    """A run has no such figure; the text says why."""
+
+
+def _units(result: Result) -> int:
+    """Operations of a loop, packets of a replay."""
+    done: int = result["operations"] if "operations" in result else result["packets"]["received"]
+    if done == 0:
+        raise NoValue("no packet was received")
+    return done
+
+
+def _per(total: float, parts: float, what: str) -> float:
+    if not parts:
+        raise NoValue(f"there were no {what}")
+    return float(total) / float(parts)
+
+
+def _only(kind: str, result: Result) -> None:
+    if (kind == "loop") != ("operations" in result):
+        raise NoValue("it is a figure of loops, not of traffic" if kind == "loop" else "it is a figure of traffic")
+
+
+def _ns_per_op(result: Result) -> float:
+    _only("loop", result)
+    value: float = result["ns_per_op"]
+    return value
+
+
+def _ops(result: Result) -> float:
+    _only("loop", result)
+    value: float = result["ops_per_second"]
+    return value
+
+
+def _pps(result: Result) -> float:
+    _only("traffic", result)
+    value: float = result["pps"]
+    return value
+
+
+def _ns_per_packet(result: Result) -> float:
+    _only("traffic", result)
+    return float(result["busy_ns"]) / _units(result)
+
+
+def _cycles(nanoseconds: Callable[[Result], float]) -> Callable[[Result], float]:
+    def cycles(result: Result) -> float:
+        ghz = load_platform(result["platform"]).ghz
+        if ghz is None:
+            raise NoValue(f"platform {result['platform']} does not state its clock (ghz)")
+        return float(nanoseconds(result) * ghz)
+
+    return cycles
+
+
+def _gbps(result: Result) -> float:
+    _only("traffic", result)
+    packets = result["packets"]
+    bits: float = 8 * result["bytes"] * _per(packets["received"], packets["offered"], "packets") / result["virtual_ns"]
+    return bits
+
+
+def _drops(result: Result) -> float:
+    _only("traffic", result)
+    return float(sum(result["packets"]["dropped"].values()))
+
+
+def _pcp_hits(result: Result) -> float:
+    pages = result["pages"]
+    taken = pages["allocated"] - pages.get("initial_in_use", 0)
+    return 100 * (1 - _per(result["zone_lock"]["acquisitions_alloc"], taken, "pages allocated"))
+
+
+def _holds_per_page(result: Result) -> float:
+    pages = result["pages"]
+    moved = pages["allocated"] - pages.get("initial_in_use", 0) + pages["freed"]
+    return _per(result["zone_lock"]["acquisitions"], moved, "pages allocated or freed")
+
+
+def _pool_hits(result: Result) -> float:
+    pools = result["page_pool"]
+    asked = sum(pool[f"alloc-{how}"] for pool in pools for how in ("fast", "refill", "slow", "slow-high-order"))
+    recycled = sum(pool[f"recycle-{how}"] for pool in pools for how in ("cached", "ring"))
+    return 100 * _per(recycled, asked, "allocations from a page_pool")
+
+
+def _cache_hits(result: Result) -> float:
+    counters = result.get("ethtool", {})
+    if "rx_cache_reuse" not in counters:
+        raise NoValue("the driver of this era has no receive page cache")
+    asked = sum(counters[f"rx_cache_{name}"] for name in ("reuse", "empty", "busy"))
+    return 100 * _per(counters["rx_cache_reuse"], asked, "requests to the receive page cache")
+
+
+def _busy(result: Result) -> float:
+    return 100 * _per(result["busy_ns"], result["busy_ns"] + result["idle_ns"], "CPUs that ran")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A figure with a name of its own."""
+
+    unit: str
+    about: str
+    value: Callable[[Result], float]
+
+
+NAMED: dict[str, Named] = {
+    "ns_per_op": Named("ns", "time of one operation on one CPU, waiting included", _ns_per_op),
+    "cycles_per_op": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_op)),
+    "ops_per_second": Named("/s", "operations per second of all CPUs", _ops),
+    "ops_per_second_per_cpu": Named("/s", "and of one CPU", lambda r: _ops(r) / r["cpus"]),
+    "pps": Named("/s", "packets received per second of virtual time", _pps),
+    "pps_per_cpu": Named("/s", "the same for each CPU", lambda r: _pps(r) / r["cpus"]),
+    "gbps": Named("Gbit/s", "bits of received packets per second, frame check sequence left out", _gbps),
+    "ns_per_packet": Named("ns", "busy time of all CPUs per received packet", _ns_per_packet),
+    "cycles_per_packet": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_packet)),
+    "drops": Named("packets", "packets dropped, whatever the reason", _drops),
+    "drop_percent": Named(
+        "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets")
+    ),
+    "busy_percent": Named("%", "share of time in which CPUs are busy", _busy),
+    "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share((SLOWPATH,)).value(r)),
+    "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
+    "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
+    "pcp_hit_percent": Named("%", "pages allocated without taking zone->lock", _pcp_hits),
+    "pool_hit_percent": Named("%", "pages recycled into cache or ring per page_pool allocation", _pool_hits),
+    "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits),
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Percent of time in a function: with what it calls, or (``own``) itself; ``of``: busy, time, or a function."""
+
+    function: tuple[str, ...]
+    below: str | None = None
+    own: bool = False
+    of: str = "busy"
+
+    unit = "%"
+
+    def __str__(self) -> str:
+        return f"share of {_described(self)}, % of " + {"busy": "busy time", "time": "all time"}.get(self.of, self.of)
+
+    def value(self, result: Result) -> float:
+        spent = _ns(result, self.function, self.below, self.own)
+        if self.of == "busy":
+            return 100 * _per(spent, result["busy_ns"], "busy CPUs")
+        if self.of == "time":
+            return 100 * _per(spent, result["busy_ns"] + result["idle_ns"], "CPUs that ran")
+        return 100 * _per(spent, _ns(result, (self.of,), None, False), f"calls of {self.of}")
+
+
+@dataclass(frozen=True)
+class TimeOf:
+    """Nanoseconds in a function per operation or packet, or per call of it."""
+
+    function: tuple[str, ...]
+    below: str | None = None
+    own: bool = False
+    per: str = "op"
+
+    unit = "ns"
+
+    def __str__(self) -> str:
+        return f"ns in {_described(self)} per {'operation' if self.per == 'op' else 'call'}"
+
+    def value(self, result: Result) -> float:
+        spent = _ns(result, self.function, self.below, self.own)
+        if self.per == "op":
+            return spent / _units(result)
+        return _per(spent, _calls(result, self.function, self.below), f"calls of {_described(self)}")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Calls of a function per operation or packet."""
+
+    function: tuple[str, ...]
+    below: str | None = None
+
+    unit = "calls"
+    own = False
+
+    def __str__(self) -> str:
+        return f"calls of {_described(self)} per operation"
+
+    def value(self, result: Result) -> float:
+        return _calls(result, self.function, self.below) / _units(result)
+
+
+@dataclass(frozen=True)
+class JsonKey:
+    """A number of the JSON report by its path; ``*`` adds up a list."""
+
+    path: str
+
+    unit = ""
+
+    def __str__(self) -> str:
+        return self.path
+
+    def value(self, result: Result) -> float:
+        return _look_up(result, self.path.split("."), self.path)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure by its name."""
+
+    name: str
+
+    @property
+    def unit(self) -> str:
+        return NAMED[self.name].unit
+
+    def __str__(self) -> str:
+        return self.name
+
+    def value(self, result: Result) -> float:
+        return float(NAMED[self.name].value(result))
+
+
+Reading = Share | TimeOf | Calls | JsonKey | Figure
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure to report, and what was published for it, if anything was."""
+
+    reading: Reading
+    published: Any = None
+    source: str = ""
+    label: str = ""
+    within: float | None = None
+
+
+def _described(reading: Share | TimeOf | Calls) -> str:
+    words = f"{' + '.join(reading.function)}{' itself' if reading.own else ''}"
+    return f"{words} below {reading.below}" if reading.below else words
+
+
+# -- the call graph ---------------------------------------------------------------------------------------------------
+
+
+def _names(result: Result, name: str) -> set[str]:
+    """Every name that a function has had, so that any of them finds it, whatever the era calls it."""
+    renamed = newest_names()
+    newest = renamed.get(name, name)
+    names = {newest, *(old for old, function in renamed.items() if function == newest)}
+    if names.isdisjoint(NAMES) and not any(name in node["path"] for node in result["callgraph"]):
+        near = get_close_matches(name, sorted({*NAMES, *renamed}), 3)
+        raise NoValue(f"{name} is no function that netemu emulates{'; did you mean ' if near else ''}{', '.join(near)}")
+    return names
+
+
+def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Iterator[Mapping[str, Any]]:
+    """Nodes of the call graph that are calls of a function, perhaps only those below another one."""
+    names = set().union(*(_names(result, function) for function in functions))
+    above = _names(result, below) if below is not None else set()
+    for node in result["callgraph"]:
+        *path, last = node["path"]
+        if last in names and (below is None or not above.isdisjoint(path)):
+            yield node
+
+
+def _ns(result: Result, functions: tuple[str, ...], below: str | None, own: bool) -> float:
+    if own:
+        return float(sum(node["self_ns"] for node in _nodes(result, functions, below)))
+    names = set().union(*(_names(result, function) for function in functions))
+    # of functions that are called below each other, the outer call has the whole
+    outermost = (node for node in _nodes(result, functions, below) if names.isdisjoint(node["path"][:-1]))
+    return float(sum(node["total_ns"] for node in outermost))
+
+
+def _calls(result: Result, functions: tuple[str, ...], below: str | None) -> int:
+    return sum(node["calls"] for node in _nodes(result, functions, below))
+
+
+# -- any key ----------------------------------------------------------------------------------------------------------
+
+
+def _look_up(found: Any, rest: list[str], path: str) -> float:
+    if not rest:
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise NoValue(f"{path} is not a number in this report")
+        return float(found)
+    step, *after = rest
+    if isinstance(found, list):
+        if step == "*":
+            return sum(_look_up(entry, after, path) for entry in found)
+        if step.isdecimal() and int(step) < len(found):
+            return _look_up(found[int(step)], after, path)
+        raise NoValue(f"{path}: there are {len(found)} entries, and {step} is none of them (* adds them up)")
+    if isinstance(found, Mapping):
+        if step in found:
+            return _look_up(found[step], after, path)
+        if path == f"packets.dropped.{step}":
+            return 0.0  # reports leave out reasons for which nothing was dropped
+        raise NoValue(f"{path}: the report has no {step} there, but {', '.join(map(str, found)) or 'nothing'}")
+    raise NoValue(f"{path}: there is nothing below {found!r} in the report")
+
+
+# -- as experiments write them ----------------------------------------------------------------------------------------
+
+_EXTRA: dict[str, Check] = {"published": published, "source": text, "label": text, "within": number(0, 1e12)}
+_FORMS: dict[str, tuple[Any, dict[str, Check]]] = {
+    "share": (Share, {"below": text, "self": yes_or_no, "of": text}),
+    "ns_of": (TimeOf, {"below": text, "self": yes_or_no, "per": one_of("op", "call")}),
+    "calls_of": (Calls, {"below": text}),
+    "key": (JsonKey, {}),
+    "figure": (Figure, {}),
+}
+
+
+def read_metric(given: Any) -> Metric:
+    """A metric as TOML gives it: a name, a path into the JSON report, or a table.  Raises ValueError."""
+    if isinstance(given, str):
+        return Metric(_named(given))
+    if not isinstance(given, dict):
+        raise ValueError('a name, a path into the JSON report, or a table such as { share = "napi_consume_skb" }')
+    forms = [form for form in _FORMS if form in given]
+    if len(forms) != 1:
+        raise ValueError(f"a table with exactly one of {', '.join(_FORMS)}")
+    reading, options = _FORMS[forms[0]]
+    allowed = options | _EXTRA
+    settings: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == forms[0]:
+            continue
+        if name not in allowed:
+            raise ValueError(f"a table with {', '.join((forms[0], *allowed))}; {name} means nothing there")
+        try:
+            checked = allowed[name](value)
+        except ValueError as error:
+            raise ValueError(f"a table in which {name} is {error}") from None
+        (extra if name in _EXTRA else settings)["own" if name == "self" else name] = checked
+    subject = given[forms[0]]
+    if reading is Figure:
+        return Metric(_named(text(subject)), **extra)
+    if reading is JsonKey:
+        return Metric(JsonKey(text(subject)), **extra)
+    functions = tuple(text(name) for name in (subject if isinstance(subject, list) and subject else [subject]))
+    made: Reading = reading(functions, **settings)
+    return Metric(made, **extra)
+
+
+def _named(name: str) -> Reading:
+    if name in NAMED:
+        return Figure(name)
+    if name in _REPORT_KEYS or "." in name:
+        return JsonKey(name)
+    raise ValueError(f"one of {', '.join(NAMED)}, a path into the JSON report (with a dot), or a table")
+
+
+_REPORT_KEYS = ("virtual_ns", "busy_ns", "idle_ns", "bytes", "operations", "cpus")

@@ -1,0 +1,204 @@
+"""Running experiments: every point of every sweep, one run or two, and the figures read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from netemu.errors import EmulatorError, NetemuError
+from netemu.experiments.files import Experiment, ExperimentError
+from netemu.experiments.loop import run_loop
+from netemu.experiments.metrics import Metric, NoValue
+from netemu.experiments.replays import run_traffic
+
+
+class Follower(Protocol):
+    """Hears of each run, and may stop them."""
+
+    def begin(self, name: str, done: int, total: int) -> None:
+        """A run of experiment ``name`` begins; ``done`` of ``total`` runs are over."""
+
+    def stopped(self) -> bool:
+        """Asked a few times a second: is it enough?"""
+
+
+class Silence:
+    """Follows without a word, to the end."""
+
+    def begin(self, name: str, done: int, total: int) -> None:
+        """Nothing is said."""
+
+    def stopped(self) -> bool:
+        """Never enough."""
+        return False
+
+
+TOLERANCE = 5.0
+"""Percent by which a figure may miss what was published, unless its experiment says otherwise."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure: what was run (``point``: of a sweep), what came out, and what was published."""
+
+    name: str
+    metric: str
+    value: float | None
+    unit: str
+    inputs: dict[str, Any]
+    point: dict[str, Any]
+    published: Any = None
+    source: str = ""
+    tolerance: float = 0.0
+    within: float | None = None
+    label: str = ""
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documented keys."""
+        return {"name": self.name, "metric": self.metric, "value": self.value, "inputs": self.inputs}
+
+    @property
+    def distance(self) -> float | None:
+        """How far the value is from what was published, 0 inside a range; None: nothing was."""
+        if self.published is None or self.value is None:
+            return None
+        return self.value - self._nearest(self.value)
+
+    def _nearest(self, value: float) -> float:
+        low, high = self.published if isinstance(self.published, list) else (self.published, self.published)
+        return float(min(max(value, low), high))
+
+    @property
+    def deviation(self) -> float | None:
+        """The distance in percent of what was published; None: nothing was, or 0."""
+        if self.value is None or not self.distance:
+            return self.distance
+        nearest = self._nearest(self.value)
+        return 100 * self.distance / abs(nearest) if nearest else None
+
+    @property
+    def holds(self) -> bool:
+        """Is the value as near to what was published as it has to be?"""
+        if self.error:
+            return False
+        if self.distance is None:
+            return True
+        if self.within is not None:
+            return abs(self.distance) <= self.within
+        return self.distance == 0 or (self.deviation is not None and abs(self.deviation) <= self.tolerance)
+
+
+class Stopped(Exception):
+    """The follower asked to stop."""
+
+
+def runs_of(experiments: tuple[Experiment, ...]) -> int:
+    """How many runs all the experiments take."""
+    return sum((2 if experiment.compares else 1) for experiment in experiments for _ in experiment.points())
+
+
+def run_experiments(
+    experiments: tuple[Experiment, ...], follower: Follower | None = None, *, keep_going: bool = False
+) -> Iterator[Entry]:
+    """Run all experiments in order.
+
+    ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError otherwise,
+    and :class:`Stopped` when the follower asks for it.
+    """
+    runner = _Runner(follower or Silence(), runs_of(experiments))
+    for experiment in experiments:
+        for point in experiment.points():
+            try:
+                yield from runner.entries(experiment, point)
+            except ExperimentError as error:
+                if not keep_going:
+                    raise
+                for metric in experiment.metrics:
+                    yield _entry(experiment, metric, point, {}, None, str(metric.reading), "", error.reason)
+
+
+class _Runner:
+    """Runs experiments, and keeps their follower informed."""
+
+    def __init__(self, follower: Follower, total: int) -> None:
+        self.follower = follower
+        self.total = total
+        self.done = 0
+
+    def entries(self, experiment: Experiment, point: dict[str, Any]) -> Iterator[Entry]:
+        """Every figure of one point."""
+        inputs = {"kind": experiment.kind, **experiment.chosen, **point}
+        sides: list[dict[str, Any]] = [{}]
+        if experiment.compares:
+            sides = [experiment.base or {}, experiment.test or {}]
+            inputs |= {"base": sides[0], "test": sides[1]}
+        results = [self._run(experiment, point, side) for side in sides]
+        for metric in experiment.metrics:
+            try:
+                values = [metric.reading.value(result) for result in results]
+                value, name, unit = _combined(experiment, metric, values)
+            except NoValue as error:
+                raise experiment.error(f"{metric.reading} cannot be told: {error}") from None
+            yield _entry(experiment, metric, point, inputs, value, name, unit)
+
+    def _run(self, experiment: Experiment, point: dict[str, Any], side: dict[str, Any]) -> dict[str, Any]:
+        if self.follower.stopped():
+            raise Stopped
+        self.follower.begin(experiment.name, self.done, self.total)
+        settings = experiment.settings(point, side)
+        try:
+            if experiment.kind == "traffic":
+                result = run_traffic(settings, experiment.folder, self.follower.stopped)
+            else:
+                result = run_loop(experiment.kind, settings, self.follower.stopped)
+        except EmulatorError:
+            raise
+        except NetemuError as error:
+            raise experiment.error(error) from None
+        if result is None:
+            raise Stopped
+        self.done += 1
+        return result
+
+
+def _entry(
+    experiment: Experiment,
+    metric: Metric,
+    point: dict[str, Any],
+    inputs: dict[str, Any],
+    value: float | None,
+    name: str,
+    unit: str,
+    error: str = "",
+) -> Entry:
+    return Entry(
+        name=experiment.name,
+        metric=name,
+        value=value,
+        unit=unit,
+        inputs=inputs,
+        point=point,
+        published=metric.published,
+        source=metric.source,
+        tolerance=TOLERANCE if experiment.tolerance is None else experiment.tolerance,
+        within=experiment.within if metric.within is None else metric.within,
+        label=metric.label,
+        error=error,
+    )
+
+
+def _combined(experiment: Experiment, metric: Metric, values: list[float]) -> tuple[float, str, str]:
+    """The value of one run, or what two of them say."""
+    name = str(metric.reading)
+    if not experiment.compares:
+        return values[0], name, metric.reading.unit
+    base, test = values
+    if experiment.compare == "difference":
+        return test - base, f"difference of {name}", metric.reading.unit
+    if base == 0:
+        raise NoValue("the base run has 0, and nothing can be compared with that")
+    if experiment.compare == "ratio":
+        return test / base, f"ratio of {name}", ""
+    return 100 * (test / base - 1), f"change of {name}", "%"

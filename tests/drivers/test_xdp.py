@@ -1,0 +1,502 @@
+"""XDP in both drivers, in the shape of the kernel's own driver tests: native mode, single and multi buffer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from netemu import UsageError
+from netemu.mm.layout import PAGE_SIZE
+from netemu.net.skb_layout import SHARED_INFO_SIZE
+from netemu.net.xdp_layout import XDP_PACKET_HEADROOM
+from netemu.profiles.eras import era_names
+from tests.drivers.stepping import Stepper
+from tests.drivers.xdp_stepping import (
+    Program,
+    Xdp,
+    asking,
+    frame_of,
+    head_pass,
+    head_tx,
+    meta_pass,
+    seven,
+    tail_pass,
+    tail_tx,
+    to_device,
+    to_map,
+    to_map_or_pass,
+)
+
+ERAS = era_names()
+SOME = ["v4.19", "v5.4", "v5.10", "v5.15", "v6.1", "v6.12"]
+"""Eras in which XDP differs; each switch of it changes in one of them."""
+DEVICES = {
+    "mlx5 legacy": ("mlx5", {"rq": "legacy"}),
+    "mlx5 striding": ("mlx5", {"rq": "striding"}),
+    "netsec": ("netsec", {}),
+}
+SINGLE = [(name, era) for name in DEVICES for era in SOME if name != "netsec" or era != "v4.19"]
+MULTI = ["v6.1", "v6.12"]
+LENGTH, JUMBO = 1000, 9000
+AROUND = 140
+"""Packets after which rings and caches have come round; more than two multi-packet WQEs of 64 pages."""
+
+single_buffer = pytest.mark.parametrize(("name", "era"), SINGLE)
+multi_buffer = pytest.mark.parametrize("era", MULTI)
+
+
+def single(name: str, era: str, program: Any) -> Xdp:
+    driver, options = DEVICES[name]
+    return Xdp(driver, era, program, options=options)
+
+
+def multi(era: str, program: Any) -> Xdp:
+    return Xdp("mlx5", era, program, options={"rq": "legacy"}, mtu=JUMBO, memory_mb=32)
+
+
+def grows(era: str) -> bool:
+    return ERAS.index(era) >= ERAS.index("v5.10")
+
+
+def finish(nic: Xdp) -> None:
+    nic.complete()
+    nic.consume()
+    nic.assert_balance()
+    assert nic.leaks() == []
+
+
+# -- verdicts --------------------------------------------------------------------------------------------------------
+
+
+@single_buffer
+def test_xdp_native_pass_sb(name: str, era: str) -> None:
+    nic = single(name, era, "pass")
+    for number in range(AROUND):
+        frame = frame_of(60 + number)
+        nic.process(frame)
+        assert nic.frame_of(nic.held()[-1]) == frame
+        nic.consume()
+    assert nic.verdicts() == {"pass": AROUND}
+    finish(nic)
+
+
+@multi_buffer
+def test_xdp_native_pass_mb(era: str) -> None:
+    nic = multi(era, "pass")
+    for length in (60, 3520, 3521, 8000, JUMBO):
+        nic.process(frame_of(length))
+        skb = nic.held()[-1]
+        assert nic.frame_of(skb) == frame_of(length)
+        assert len(nic.frags(skb)) == (length > 3520) + (length > 3520 + PAGE_SIZE)
+    finish(nic)
+
+
+@single_buffer
+def test_xdp_native_drop_sb(name: str, era: str) -> None:
+    nic = single(name, era, "drop")
+    for _ in range(AROUND):
+        nic.process(LENGTH)
+    before = nic.pages_allocated()
+    for _ in range(AROUND):
+        nic.process(LENGTH)
+    assert nic.pages_allocated() == before
+    assert nic.held() == []
+    assert nic.verdicts() == {"drop": 2 * AROUND}
+    finish(nic)
+
+
+@multi_buffer
+def test_xdp_native_drop_mb(era: str) -> None:
+    nic = multi(era, "drop")
+    for _ in range(30):
+        nic.process(JUMBO)
+    before = nic.pages_allocated()
+    for _ in range(60):
+        nic.process(JUMBO)
+    assert nic.pages_allocated() == before
+    finish(nic)
+
+
+@single_buffer
+def test_xdp_native_tx_sb(name: str, era: str) -> None:
+    nic = single(name, era, "tx")
+    for number in range(2 * AROUND):
+        if number == AROUND:
+            before = nic.pages_allocated()
+        frame = frame_of(60 + number)
+        nic.process(frame)
+        assert nic.posted() == [frame]
+        assert nic.complete() == 1
+    assert nic.pages_allocated() == before
+    assert nic.verdicts() == {"tx": 2 * AROUND}
+    assert nic.k.xdp[0].live == 0
+    finish(nic)
+
+
+@multi_buffer
+def test_xdp_native_tx_mb(era: str) -> None:
+    nic = multi(era, "tx")
+    for number in range(60):
+        if number == 30:
+            before = nic.pages_allocated()
+        nic.process(frame_of(JUMBO))
+        assert nic.posted() == [frame_of(JUMBO)]
+        assert nic.complete() == 1
+    assert nic.pages_allocated() == before
+    finish(nic)
+
+
+@single_buffer
+def test_a_transmitted_page_is_in_nobody_elses_hands_until_its_completion(name: str, era: str) -> None:
+    nic = single(name, era, "tx")
+    for _ in range(AROUND):
+        nic.process(LENGTH)
+    nic.assert_balance()
+    assert len(nic.posted()) == AROUND
+    assert nic.complete() == AROUND
+    finish(nic)
+
+
+@single_buffer
+def test_frames_still_on_a_ring_are_freed_when_the_device_stops(name: str, era: str) -> None:
+    nic = single(name, era, "tx")
+    for _ in range(AROUND):
+        nic.process(LENGTH)
+    assert nic.leaks() == []
+    assert nic.k.xdp[0].live == 0
+
+
+@single_buffer
+def test_without_room_on_the_ring_the_packet_is_dropped_and_its_page_recycled(name: str, era: str) -> None:
+    nic = single(name, era, "tx")
+    ring = nic.rings()[-1] if nic.driver.name == "netsec" else nic.k.txq[nic.txq].xdp_tx - 1
+    limit = nic.k.txq[ring].limit
+    nic.k.txq[ring].limit = 10
+    for _ in range(15):
+        nic.process(LENGTH)
+    nic.assert_balance()
+    assert len(nic.posted()) == 10
+    assert nic.k.txq[ring].full == nic.k.xdp_rxq[nic.rxq].tx_full == 5
+    nic.k.txq[ring].limit = limit
+    finish(nic)
+
+
+@single_buffer
+def test_aborted_and_unknown_verdicts_drop_and_an_unknown_one_warns_once(name: str, era: str) -> None:
+    nic = single(name, era, "aborted")
+    nic.process(LENGTH)
+    nic.device.attach_xdp(Program(seven))
+    nic.process(LENGTH)
+    nic.process(LENGTH)
+    assert nic.verdicts() == {"aborted": 3}
+    assert nic.k.xdp[0].exceptions == 3
+    assert nic.machine.messages() == ["Illegal XDP return value 7, expect packet loss!"]
+    assert nic.held() == []
+    finish(nic)
+
+
+# -- moving the bounds -----------------------------------------------------------------------------------------------
+
+
+@single_buffer
+def test_xdp_native_adjst_head_shrnk_data(name: str, era: str) -> None:
+    offsets = [4, 14, 100, 986]
+    nic = single(name, era, Program(head_pass))
+    for offset in offsets:
+        nic.process(asking(LENGTH, offset))
+        assert nic.frame_of(nic.held()[-1]) == asking(LENGTH, offset)[offset:]
+    nic.device.attach_xdp(Program(head_tx))
+    for offset in offsets:
+        nic.process(asking(LENGTH, offset))
+    assert nic.posted() == [asking(LENGTH, offset)[offset:] for offset in offsets]
+    finish(nic)
+
+
+@single_buffer
+def test_xdp_native_adjst_head_grow_data(name: str, era: str) -> None:
+    """216 bytes are what 256 bytes of headroom leave beside the frame struct in every era."""
+    offsets = [4, 14, 216]
+    nic = single(name, era, Program(head_pass))
+    for offset in offsets:
+        nic.process(asking(LENGTH, -offset))
+        frame = nic.frame_of(nic.held()[-1])
+        assert (len(frame), frame[offset:]) == (LENGTH + offset, asking(LENGTH, -offset))
+    nic.device.attach_xdp(Program(head_tx))
+    for offset in offsets:
+        nic.process(asking(LENGTH, -offset))
+    sent = [frame[offset:] for frame, offset in zip(nic.posted(), offsets, strict=True)]
+    assert sent == [asking(LENGTH, -offset) for offset in offsets]
+    finish(nic)
+
+
+@single_buffer
+def test_the_head_stays_behind_the_frame_struct_and_before_the_last_header(name: str, era: str) -> None:
+    most = XDP_PACKET_HEADROOM - (40 if era in MULTI else 32)
+    nic = single(name, era, Program(head_pass))
+    for offset in (-most - 1, LENGTH - 13, -most, LENGTH - 14):
+        nic.process(asking(LENGTH, offset))
+    assert nic.verdicts() == {"aborted": 2, "pass": 2}
+    finish(nic)
+
+
+@single_buffer
+def test_xdp_native_adjst_tail_shrnk_data(name: str, era: str) -> None:
+    offsets = [1, 500, 986]
+    nic = single(name, era, Program(tail_pass))
+    for offset in offsets:
+        nic.process(asking(LENGTH, -offset))
+        assert nic.frame_of(nic.held()[-1]) == asking(LENGTH, -offset)[:-offset]
+    nic.device.attach_xdp(Program(tail_tx))
+    for offset in offsets:
+        nic.process(asking(LENGTH, -offset))
+    assert nic.posted() == [asking(LENGTH, -offset)[:-offset] for offset in offsets]
+    finish(nic)
+
+
+@single_buffer
+def test_xdp_native_adjst_tail_grow_data(name: str, era: str) -> None:
+    """From v5.8 up to the shared info behind the buffer, with zeros; before that not at all."""
+    most = PAGE_SIZE - XDP_PACKET_HEADROOM - SHARED_INFO_SIZE - LENGTH
+    nic = single(name, era, Program(tail_pass))
+    nic.process(frame_of(1500))  # leaves something behind for the zeros to cover
+    nic.consume()
+    for offset in (1, most, most + 1):
+        nic.process(asking(LENGTH, offset))
+    if grows(era):
+        frames = [nic.frame_of(skb) for skb in nic.held()]
+        assert frames == [asking(LENGTH, offset) + bytes(offset) for offset in (1, most)]
+        nic.device.attach_xdp(Program(tail_tx))
+        nic.process(asking(LENGTH, most))
+        assert nic.posted() == [asking(LENGTH, most) + bytes(most)]
+    else:
+        assert nic.held() == []
+    finish(nic)
+
+
+@single_buffer
+def test_a_packet_keeps_its_ethernet_header(name: str, era: str) -> None:
+    nic = single(name, era, Program(tail_pass))
+    nic.process(asking(LENGTH, 13 - LENGTH))
+    nic.process(asking(LENGTH, 14 - LENGTH))
+    assert nic.verdicts() == {"aborted": 1, "pass": 1}
+    finish(nic)
+
+
+@multi_buffer
+def test_xdp_native_adjst_tail_shrnk_data_mb(era: str) -> None:
+    """9000 bytes lie in 3520, 4096 and 1384: buffers that become empty go back."""
+    offsets = [1, 1384, 1385, 5480, 5481, 8900]
+    nic = multi(era, Program(tail_pass))
+    for offset in offsets:
+        nic.process(asking(JUMBO, -offset))
+        assert nic.frame_of(nic.held()[-1]) == asking(JUMBO, -offset)[:-offset]
+    nic.assert_balance()
+    nic.device.attach_xdp(Program(tail_tx))
+    for offset in offsets:
+        nic.process(asking(JUMBO, -offset))
+    assert nic.posted() == [asking(JUMBO, -offset)[:-offset] for offset in offsets]
+    finish(nic)
+
+
+@multi_buffer
+def test_xdp_native_adjst_tail_grow_data_mb(era: str) -> None:
+    """The last buffer grows to the end of its page."""
+    most = PAGE_SIZE - (JUMBO - 3520 - PAGE_SIZE)
+    nic = multi(era, Program(tail_pass))
+    for offset in (most, most + 1):
+        nic.process(asking(JUMBO, offset))
+    assert [nic.frame_of(skb) for skb in nic.held()] == [asking(JUMBO, most) + bytes(most)]
+    assert nic.verdicts() == {"aborted": 1, "pass": 1}
+    finish(nic)
+
+
+@multi_buffer
+def test_xdp_native_adjst_head_mb(era: str) -> None:
+    nic = multi(era, Program(head_tx))
+    nic.process(asking(JUMBO, 100))
+    assert nic.posted() == [asking(JUMBO, 100)[100:]]
+    finish(nic)
+
+
+@single_buffer
+def test_metadata_is_a_multiple_of_four_of_at_most_32_bytes_where_the_driver_has_it(name: str, era: str) -> None:
+    nic = single(name, era, Program(meta_pass))
+    for offset in (-32, -4, 0, -36, -3, 4):
+        nic.process(asking(LENGTH, offset))
+    with_metadata = name != "netsec" and era in MULTI
+    assert nic.verdicts() == ({"aborted": 3, "pass": 3} if with_metadata else {"aborted": 6})
+    finish(nic)
+
+
+# -- where a program can be attached ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("era", ["v4.19", "v5.0"])
+def test_netsec_has_no_xdp_before_its_page_pool(era: str) -> None:
+    with pytest.raises(UsageError, match="netsec has no XDP in this kernel"):
+        Xdp("netsec", era, "drop")
+
+
+@pytest.mark.parametrize("era", SOME)
+@pytest.mark.parametrize("rq", ["legacy", "striding"])
+def test_an_mtu_over_one_page_needs_packets_of_several_buffers(era: str, rq: str) -> None:
+    Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3498)
+    if rq == "legacy" and era in MULTI:
+        Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3499)
+        return
+    with pytest.raises(UsageError, match="an MTU of 3499 is too large for an XDP program: 3498 is the most"):
+        Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3499)
+
+
+@single_buffer
+def test_attaching_and_detaching_reopen_the_device_and_lose_no_page(name: str, era: str) -> None:
+    driver, options = DEVICES[name]
+    nic = Stepper(driver, era, options=options, contents=True)
+    for _ in range(2):
+        nic.receive(LENGTH)
+        nic.consume()
+        nic.device.attach_xdp("drop")
+        assert nic.arrive(LENGTH) == 0
+        nic.poll()
+        assert nic.held() == []
+        nic.refill()
+        nic.device.detach_xdp()
+    assert nic.receive(LENGTH).len == LENGTH
+    assert nic.leaks() == []
+
+
+# -- redirect --------------------------------------------------------------------------------------------------------
+
+
+@single_buffer
+def test_xdp_native_redirect_sb(name: str, era: str) -> None:
+    """Out of a second device; the page comes home to the pool of the first."""
+    nic = single(name, era, Program(to_device))
+    other = nic.machine.netdev("mlx5", options={"rq": "legacy"})
+    for number in range(AROUND):
+        frame = frame_of(60 + number)
+        nic.process(frame)
+        assert nic.posted(other) == [frame]
+        assert nic.complete(other) == 1
+    nic.assert_balance()
+    before = nic.pages_allocated()
+    for _ in range(AROUND):
+        nic.process(LENGTH)
+        nic.complete(other)
+    if nic.k.era[0].pool_alloc:  # before v5.4 a pool takes pages from the allocator while its ring is short
+        assert nic.pages_allocated() == before
+    assert nic.verdicts() == {"redirect": 2 * AROUND}
+    other.stop()
+    finish(nic)
+
+
+@pytest.mark.parametrize("era", ["v6.12"])
+def test_xdp_native_redirect_mb(era: str) -> None:
+    nic = multi(era, Program(to_device))
+    other = nic.machine.netdev("mlx5", options={"rq": "legacy"}, mtu=JUMBO)
+    for _ in range(40):
+        nic.process(frame_of(JUMBO))
+        assert nic.posted(other) == [frame_of(JUMBO)]
+        nic.complete(other)
+    other.stop()
+    finish(nic)
+
+
+def test_packets_of_several_buffers_do_not_go_where_they_cannot() -> None:
+    """To no device in v6.1, and to none that does not gather later."""
+    for era, driver in (("v6.1", "mlx5"), ("v6.6", "netsec")):
+        nic = multi(era, Program(to_device))
+        nic.machine.netdev(driver, mtu=1500)
+        nic.process(frame_of(JUMBO))
+        assert nic.k.xdp_rxq[nic.rxq].redirect_err == 1
+        nic.assert_balance()
+
+
+@single_buffer
+def test_a_devmap_sends_sixteen_at_a_time(name: str, era: str) -> None:
+    nic = single(name, era, Program(to_map))
+    other = nic.machine.netdev("mlx5", options={"rq": "legacy"})
+    nic.machine.devmap(4)[1] = other
+    for number in range(17):
+        assert nic.arrive(60 + number) == 0
+        nic.poll()
+    assert len(nic.posted(other)) == 16
+    nic.process(90)
+    assert [len(frame) for frame in nic.posted(other)] == [*range(60, 77), 90]
+    nic.complete(other)
+    other.stop()
+    finish(nic)
+
+
+@single_buffer
+def test_a_missing_map_entry_is_the_verdict_of_the_flags_or_a_drop(name: str, era: str) -> None:
+    nic = single(name, era, Program(to_map_or_pass))
+    nic.machine.devmap(4)
+    nic.process(LENGTH)
+    assert nic.verdicts() == ({"aborted": 1} if era == "v4.19" else {"pass": 1})
+    nic.device.attach_xdp(Program(to_map))
+    nic.process(LENGTH)
+    nic.consume()
+    assert nic.k.xdp_rxq[nic.rxq].redirect_err == (1 if era == "v4.19" else 0)
+    finish(nic)
+
+
+@single_buffer
+@pytest.mark.parametrize("target", ["mlx5", "netsec"])
+def test_what_the_other_device_has_no_room_for_is_dropped_once(name: str, era: str, target: str) -> None:
+    nic = single(name, era, Program(to_map))
+    other = nic.machine.netdev(target)
+    nic.machine.devmap(4)[1] = other
+    ring = nic.rings(other)[0] if target == "netsec" else nic.k.txq[other.nic.txq(0)].xdp_redirect - 1
+    limit = nic.k.txq[ring].limit
+    nic.k.txq[ring].limit = 10
+    for _ in range(16):
+        assert nic.arrive(LENGTH) == 0
+        nic.poll()
+    nic.process(LENGTH)
+    assert len(nic.posted(other)) == 10
+    assert nic.k.xdp[0].xmit_drops == 7
+    assert nic.k.xdp[0].live == 10
+    nic.assert_balance()
+    nic.k.txq[ring].limit = limit
+    nic.complete(other)
+    other.stop()
+    finish(nic)
+
+
+@single_buffer
+def test_a_stopped_device_takes_no_frames(name: str, era: str) -> None:
+    nic = single(name, era, Program(to_device))
+    nic.machine.netdev("mlx5").stop()
+    nic.process(LENGTH)
+    assert nic.k.xdp_rxq[nic.rxq].redirect_err == 1
+    nic.assert_balance()
+    finish(nic)
+
+
+@single_buffer
+def test_the_pages_of_a_stopped_receiver_come_home_late(name: str, era: str) -> None:
+    """Frames wait on the other device while the one that received them goes away, pool and all."""
+    nic = single(name, era, Program(to_device))
+    other = nic.machine.netdev("mlx5", options={"rq": "legacy"})
+    for _ in range(10):
+        nic.process(LENGTH)
+    nic.device.stop()
+    nic.assert_balance()
+    if nic.k.era[0].xdp_mem_lookup != 1:
+        nic.complete(other)
+        assert nic.k.xdp[0].live == 0
+
+
+@single_buffer
+def test_a_socket_gets_a_copy_and_the_page_goes_back_at_once(name: str, era: str) -> None:
+    nic = single(name, era, Program(to_map))
+    socket = nic.machine.xskmap(4).add(1, slots=4)
+    for number in range(6):
+        nic.process(frame_of(60 + number))
+    nic.machine.drain_sockets()
+    assert [(r.packet, r.data) for r in socket.received] == [(n, frame_of(60 + n)) for n in range(4)]
+    assert socket.drops == 2
+    assert nic.k.xdp_rxq[nic.rxq].redirect_err == 2
+    finish(nic)

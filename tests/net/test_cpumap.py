@@ -1,0 +1,88 @@
+"""Redirect to another CPU: a ring in between, a kthread behind it, and pages that end where the era says."""
+
+from __future__ import annotations
+
+import pytest
+
+import netemu
+from netemu.engine.kernel import kernel_function
+from netemu.engine.layout import Kernel
+from netemu.net.redirect import bpf_redirect_map
+from tests.drivers.xdp_stepping import Program, frame_of
+
+ERAS = ["v4.19", "v5.4", "v5.15", "v6.1", "v6.12"]
+FRAMES = [frame_of(60 + n % 1400) for n in range(600)]
+
+
+@kernel_function(traced=False, entry=True)
+def to_other_cpu(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
+    """Redirect by map 0, key 0."""
+    return bpf_redirect_map(k, cpu, 0, 0, 0)
+
+
+class ToCpu(Program):
+    """Redirects everything to a kthread on ``cpu``."""
+
+    def __init__(self, cpu: int, queue_size: int = 192) -> None:
+        super().__init__(to_other_cpu)
+        self.cpu, self.queue_size = cpu, queue_size
+
+    def attach(self, device: netemu.NetDevice) -> tuple[int, bool]:
+        self.map = device.machine.cpumap(2)
+        self.map.add(0, cpu=self.cpu, queue_size=self.queue_size)
+        return super().attach(device)
+
+
+def replayed(era: str, program: ToCpu, **options: object) -> netemu.ReplayResult:
+    return netemu.replay(FRAMES, era=era, xdp=program, memory_mb=32, **{"queues": 1, "cpus": 2, **options})
+
+
+@pytest.mark.parametrize("driver", ["mlx5", "netsec"])
+@pytest.mark.parametrize("era", ERAS)
+def test_every_frame_is_forwarded_by_the_other_cpu_and_no_page_is_lost(driver: str, era: str) -> None:
+    if driver == "netsec" and era == "v4.19":
+        pytest.skip("no XDP there")
+    program = ToCpu(1, queue_size=1024)
+    result = replayed(era, program, driver=driver)
+    assert result["xdp"]["redirect"] == len(FRAMES)
+    assert program.map.statistics(0) == (len(FRAMES), 0, len(FRAMES))
+    assert result["packets"]["forwarded"] == len(FRAMES)
+    assert result["leaks"] == []
+    assert result.machine is not None
+    assert all(row["clock"] > row["idle"] for row in result.machine.k.arrays["cpu"])
+    paths = {node["path"][0] for node in result["callgraph"]}
+    assert "cpu_map_kthread_run" in paths
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_ring_that_is_full_drops_and_gives_the_pages_back(era: str) -> None:
+    program = ToCpu(1, queue_size=16)
+    result = replayed(era, program, action="local", hold_us=1.0)
+    enqueued, drops, processed = program.map.statistics(0)
+    assert drops > 0
+    assert enqueued == processed == len(FRAMES) - drops == result["packets"]["delivered"]
+    assert result["packets"]["dropped"] == {"xdp_cpumap": drops}
+    assert result["leaks"] == []
+
+
+def test_the_receiving_cpu_can_have_the_kthread_too() -> None:
+    program = ToCpu(0)
+    result = replayed("v6.1", program, cpus=1)
+    assert result["packets"]["forwarded"] + program.map.statistics(0).drops == len(FRAMES)
+    assert result["leaks"] == []
+
+
+@pytest.mark.parametrize(("era", "recycled"), [("v4.19", False), ("v5.4", False), ("v6.12", True)])
+def test_a_page_comes_back_from_the_other_cpu_or_does_not(era: str, recycled: bool) -> None:
+    result = replayed(era, ToCpu(1, queue_size=1024))
+    (pool,) = result["page_pool"]
+    assert (pool["recycle-ring"] > 0) == recycled
+    assert (result["pages"]["freed"] == 0) == recycled
+
+
+def test_an_entry_has_a_cpu_of_the_machine_and_a_ring_of_at_most_16384() -> None:
+    machine = netemu.Machine(cpus=2, memory_mb=32)
+    with pytest.raises(netemu.UsageError, match="1 to 16384 frames"):
+        machine.cpumap(1).add(0, cpu=1, queue_size=16385)
+    with pytest.raises(netemu.UsageError, match="CPUs 0 to 1"):
+        machine.cpumap(1).add(0, cpu=2)
