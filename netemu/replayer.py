@@ -14,7 +14,7 @@ from .errors import UsageError
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .mm.layout import NR_FRAG_CACHES
 from .mm.page_frag import page_frag_cache_drain
-from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, NETDEV_BUDGET
+from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
 from .net.skbuff import skb_defer_free_flush
@@ -29,7 +29,12 @@ from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .programs import XdpProgram
 from .results import ReplayResult, in_use, report
 
-ACTIONS = {"forward": ACTION_FORWARD, "local": ACTION_LOCAL, "drop": ACTION_DROP}
+ACTIONS = {
+    "forward": ACTION_FORWARD,
+    "local": ACTION_LOCAL,
+    "drop": ACTION_DROP,
+    "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
+}
 
 Progress = Callable[[int, int, "int | None"], "bool | None"]
 

@@ -11,7 +11,7 @@ from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.mm.layout import NONE
 from netemu.net.device_layout import TX_XDP, TX_XDP_NDO
-from netemu.net.dma import dma_sync_single_range_for_device, dma_unmap_page_attrs
+from netemu.net.dma import dma_sync_single_range_for_device, dma_unmap_page_attrs, maintain_lines
 from netemu.net.driver import take_transmitted
 from netemu.net.page_pool import EVERYTHING, page_pool_put_page
 from netemu.net.redirect import xdp_do_redirect
@@ -148,6 +148,7 @@ def xdp_xmit(k: Kernel, cpu: int, dev: int, bulk: int) -> int:
     for i in range(b.count):
         frame = b.frame[i]
         charge(k, cpu, TX_DMA_MAP)
+        maintain_lines(k, cpu, k.xdp_frame[frame].len)
         if mlx5e_xmit_xdp_frame(k, cpu, sq, frame, TX_XDP_NDO):
             sent += 1
             continue

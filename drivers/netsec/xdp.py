@@ -12,7 +12,7 @@ from netemu.engine.path import charge
 from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.net.bql import netdev_tx_sent_queue
 from netemu.net.device_layout import TX_XDP, TX_XDP_NDO
-from netemu.net.dma import dma_sync_single_range_for_device
+from netemu.net.dma import dma_sync_single_range_for_device, maintain_lines
 from netemu.net.driver import take_transmitted
 from netemu.net.page_pool import page_pool_put_page
 from netemu.net.redirect import xdp_do_redirect
@@ -78,6 +78,7 @@ def netsec_xdp_queue_one(k: Kernel, cpu: int, txq: int, frame: int, kind: int) -
         return False
     if kind == TX_XDP_NDO:
         charge(k, cpu, XDP_DMA_MAP)
+        maintain_lines(k, cpu, k.xdp_frame[frame].len)
     else:
         dma_sync_single_range_for_device(k, cpu, k.xdp_frame[frame].len)
     if k.netdev[q.dev].bql:

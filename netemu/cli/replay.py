@@ -50,7 +50,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--action",
-    type=click.Choice(["forward", "local", "drop"]),
+    type=click.Choice(["forward", "local", "drop", "generic-xdp-drop"]),
     default="forward",
     show_default=True,
     help="What the stack does with a packet.",

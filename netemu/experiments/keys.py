@@ -131,8 +131,15 @@ TRAFFIC = (
         "streams", integer(1, 1 << 16), None, "flows that take turns, spread evenly over the queues, in place of flows"
     ),
     Key("rate", either(one_of("recorded", "max"), number(1e-3, 1e12)), "max", "packets per second, max or recorded"),
-    Key("action", one_of("forward", "local", "drop"), "forward", "what the stack does with a packet"),
-    Key("xdp", one_of("drop", "tx", "redirect", "pass"), None, "XDP program at the driver"),
+    Key(
+        "action", one_of("forward", "local", "drop", "generic-xdp-drop"), "forward", "what the stack does with a packet"
+    ),
+    Key(
+        "xdp",
+        one_of("aborted", "drop", "pass", "tx", "redirect"),
+        None,
+        "what an XDP program at the driver does with all",
+    ),
     Key("hold_us", number(0, 1e9), 0, "time for which local delivery holds a packet"),
     Key(
         "window",
@@ -155,8 +162,6 @@ TRAFFIC = (
     Key("tx_frames", integer(1, 1 << 16), None, "transmit interrupt: frames"),
     Key("bql", yes_or_no, True, "byte queue limits"),
     Key("netdev_budget", integer(1, 1 << 20), 300, "packets of one net_rx_action"),
-    Key("rx_ring", integer(1, 1 << 16), None, "receive descriptors of a queue"),
-    Key("tx_ring", integer(1, 1 << 16), None, "transmit descriptors of a queue"),
     Key("link_gbps", number(1e-3, 1e6), None, "speed of the link, Gbit/s"),
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ PASSED_ON = (
     "repeat",
     "action",
     "hold_us",
+    "xdp",
     "window",
     "consumer_cpu",
     "netdev_budget",
@@ -36,8 +36,6 @@ PASSED_ON = (
 """Keys that the replayer takes by the same name."""
 OF_THE_DEVICE = ("rx_usecs", "rx_frames", "tx_usecs", "tx_frames", "bql", "xps", "irq_affinity", "link_gbps")
 """Keys of :class:`netemu.DeviceSettings`."""
-NOT_YET = ("xdp", "rx_ring", "tx_ring")
-"""Keys that the replayer may learn: taken when it knows them."""
 
 
 def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], bool]) -> dict[str, Any] | None:
@@ -46,12 +44,6 @@ def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], b
     A trace is looked for in ``folder``.  Raises UsageError, CaptureError, KernelBug.
     """
     arguments = {name: chosen[name] for name in PASSED_ON}
-    able = inspect.signature(netemu.replay).parameters
-    for name in NOT_YET:
-        if chosen[name] is not None:
-            if name not in able:
-                raise UsageError(f"this netemu cannot replay with {name}")
-            arguments[name] = chosen[name]
     settings = netemu.DeviceSettings(**{name: chosen[name] for name in OF_THE_DEVICE})
     options = dict(chosen["driver_options"])
     if chosen["rq"] is not None:

@@ -66,12 +66,16 @@ class Reproduction:
         return [label(line) for line in self.lines if not line.holds]
 
     def to_dict(self) -> dict[str, Any]:
-        """The documented keys, and what else there is to say."""
+        """The documented keys, and what else there is to say; a figure with no line of its own is its curve."""
+        lines = {label(line) for line in self.lines}
+        alone = [curve for curve in self.curves if curve.published is not None and curve.metric not in lines]
         return {
             "id": self.id,
             "what": self.what,
-            "published": {label(line): line.published for line in self.lines if line.published is not None},
-            "emulated": {label(line): line.value for line in self.lines},
+            "published": {label(line): line.published for line in self.lines if line.published is not None}
+            | {curve.metric: curve.published for curve in alone},
+            "emulated": {label(line): line.value for line in self.lines}
+            | {curve.metric: curve.to_dict() for curve in alone},
             "inputs": self.inputs,
             "missed": self.missed,
             "curves": [curve.to_dict() for curve in self.curves],

@@ -291,3 +291,4 @@ table("toeplitz", "u4")  # [byte position * 256 + byte] -> contribution to the h
 ACTION_FORWARD = 0
 ACTION_LOCAL = 1
 ACTION_DROP = 2
+ACTION_GENERIC_XDP_DROP = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..engine.kernel import cost_point, indirect, inlined, kernel_function
 from ..engine.layout import Kernel
-from ..engine.path import enter
+from ..engine.path import charge, enter
 from .cpumap import cpu_map_kthread_step, kthread_due
 from .device_layout import (
     MAX_QUEUES,
@@ -215,11 +215,13 @@ def softirq_step(k: Kernel, cpu: int) -> None:
         if n.work < NAPI_POLL_WEIGHT and q.cq_head != q.cq_tail:
             k.cpu[cpu].node = n.phase_node
             n.work += 1
+            charge(k, cpu, d.fn_rx)
             if indirect(k, k.ops[ops + OP_RX_POLL_ONE], cpu, n.rxq, NAPI_POLL_WEIGHT) != 0:
                 return
         xdp_rx_poll_complete(k, cpu)
         begin_phase(k, cpu, napi, PHASE_REFILL, d.fn_refill)
     k.cpu[cpu].node = n.phase_node
+    charge(k, cpu, d.fn_refill)
     left = indirect(k, k.ops[ops + OP_RX_REFILL], cpu, n.rxq, 0)
     if left <= 0:
         n.refill_short = -left

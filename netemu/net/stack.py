@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from .contents import record_output
-from .device_layout import ACTION_DROP, ACTION_FORWARD, WIRE_OVERHEAD
+from .device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, WIRE_OVERHEAD
 from .interrupts import tx_posted
 from .local import ip_local_deliver, stream_left
 from .qdisc import dev_queue_xmit
@@ -59,9 +59,26 @@ def ip_rcv(k: Kernel, cpu: int, skb: int) -> None:
 
 
 @kernel_function(inline=True)
+def bpf_prog_run_generic_xdp(k: Kernel, cpu: int, skb: int) -> None:
+    """A program that says XDP_DROP without looking."""
+
+
+@kernel_function(name="do_xdp_generic")
+def drop_by_generic_xdp(k: Kernel, cpu: int, skb: int) -> None:
+    """Generic XDP, which runs on packets that have cost their sk_buff already: drop them all."""
+    bpf_prog_run_generic_xdp(k, cpu, skb)
+    k.run[0].dropped_by_consumer += 1
+    stream_left(k, cpu, skb)
+    kfree_skb(k, cpu, skb)
+
+
+@kernel_function(inline=True)
 def netif_receive_skb_internal(k: Kernel, cpu: int, skb: int) -> None:
-    """The packet leaves the driver for the protocols."""
-    ip_rcv(k, cpu, skb)
+    """The packet leaves the driver for the protocols, if no generic XDP program says otherwise."""
+    if k.run[0].action == ACTION_GENERIC_XDP_DROP:
+        drop_by_generic_xdp(k, cpu, skb)
+    else:
+        ip_rcv(k, cpu, skb)
 
 
 @kernel_function(inline=True)

@@ -44,8 +44,8 @@ def test_an_example_runs(text: str) -> None:
 def test_a_published_result_of_ones_own_has_lines_and_curves() -> None:
     (text,) = [text for text in EXAMPLES if "[reproduce]" in text]
     result = reproduce(checked(example(text))).to_dict()
-    assert result["published"] == {"waiting": 10}
-    assert result["emulated"].keys() == {"waiting"}
+    assert result["published"] == {"waiting": 10, "lock_wait_percent": 10}
+    assert result["emulated"].keys() == {"waiting", "lock_wait_percent"}
     assert [point["think_ns"] for point in result["curves"][0]["points"]] == [250, 500, 1000, 2000]
 
 

@@ -94,7 +94,6 @@ def test_a_figure_holds_when_it_is_near_enough(
         ('kind = "traffic"\nmetric = "pps"\ntrace = "nope.pcap"', "nope.pcap: no such file"),
         ('kind = "traffic"\nmetric = "pps"\ndriver = "e1000"', "unknown driver 'e1000'"),
         ('kind = "traffic"\nmetric = "pps"\nrate = "recorded"', "generated packets have no recorded times"),
-        ('kind = "traffic"\nmetric = "pps"\nrx_ring = 64', "cannot replay with rx_ring"),
     ],
 )
 def test_what_cannot_be_run_says_which_experiment_and_why(keys: str, said: str) -> None:
@@ -171,11 +170,18 @@ def test_a_result_has_lines_from_plain_experiments_and_curves_from_sweeps() -> N
     text += 'published = 1\n[curve]\nmetric = "ns_per_op"\npublished = 250\nsweep = { think_ns = [100, 200] }\n'
     result = reproduce(checked(file(text)))
     data = result.to_dict()
-    assert data["published"] == {"time": 1}
+    assert data["published"] == {"time": 1, "ns_per_op": 250}
     assert data["emulated"]["time"] == pytest.approx(160, rel=0.1)
     assert data["missed"] == ["time"]
     assert data["inputs"] == {"think_ns": {"value": 100, "why": "why", "swept": ["100", "200"]}}
     assert [point["think_ns"] for point in data["curves"][0]["points"]] == [100, 200]
+
+
+def test_a_figure_that_has_no_line_is_its_curve() -> None:
+    text = PUBLISHED + 'cpus = "why"\n[curve]\nmetric = "ns_per_op"\npublished = 7\nsweep = { cpus = [1, 2] }\n'
+    data = reproduce(checked(file(text))).to_dict()
+    assert data["published"] == {"ns_per_op": 7}
+    assert [point["cpus"] for point in data["emulated"]["ns_per_op"]["points"]] == [1, 2]
 
 
 def test_a_curve_says_where_it_meets_what_was_published() -> None:
