@@ -9,7 +9,18 @@ from netemu.cli.commands import Commands
 
 COMMANDS = Commands(
     name="netemu",
-    modules=("replay", "eras", "platforms", "predict", "reproduce", "calibrate", "conformance", "bench", "warmup"),
+    modules=(
+        "replay",
+        "tap",
+        "eras",
+        "platforms",
+        "predict",
+        "reproduce",
+        "calibrate",
+        "conformance",
+        "bench",
+        "warmup",
+    ),
     help="Replay captures through emulated NIC drivers and see where pages and time go.",
 )
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .frames import Frames, Packet
+    from .packet_socket import PacketSocket
     from .pipeline import Pipeline, Traffic
     from .sinks import AsyncSink, Callback, Capture, Counters, Sink
     from .sources import AsyncPackets, AsyncSource, PacketSource, Source
+    from .tap import Tap
     from .wrappers import FaultInjector, PcapTap, Tracer, Wrapper
 
 _HOMES = {
@@ -30,11 +32,13 @@ _HOMES = {
     "FaultInjector": "wrappers",
     "Frames": "frames",
     "Packet": "frames",
+    "PacketSocket": "packet_socket",
     "PacketSource": "sources",
     "PcapTap": "wrappers",
     "Pipeline": "pipeline",
     "Sink": "sinks",
     "Source": "sources",
+    "Tap": "tap",
     "Tracer": "wrappers",
     "Traffic": "pipeline",
     "Wrapper": "wrappers",
@@ -59,11 +63,13 @@ __all__ = [
     "FaultInjector",
     "Frames",
     "Packet",
+    "PacketSocket",
     "PacketSource",
     "PcapTap",
     "Pipeline",
     "Sink",
     "Source",
+    "Tap",
     "Tracer",
     "Traffic",
     "Wrapper",
