@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import agenda, cacheline, era, events, faults, log, path, spinlock
+from .engine import agenda, cacheline, era, events, faults, inject, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
@@ -17,7 +17,9 @@ from .net import (
     loops,
     napi,
     page_pool,
+    page_pool_frag,
     page_pool_shutdown,
+    policy,
     ptr_ring,
     qdisc,
     recycle,
@@ -27,6 +29,7 @@ from .net import (
     skbuff,
     slab_partial,
     stack,
+    timeline,
     xdp,
     xdp_frame,
     xsk,
@@ -50,6 +53,7 @@ __all__ = [
     "era",
     "events",
     "faults",
+    "inject",
     "interrupts",
     "local",
     "log",
@@ -60,9 +64,11 @@ __all__ = [
     "page_alloc",
     "page_frag",
     "page_pool",
+    "page_pool_frag",
     "page_pool_shutdown",
     "path",
     "pcp",
+    "policy",
     "ptr_ring",
     "qdisc",
     "recycle",
@@ -73,6 +79,7 @@ __all__ = [
     "slab_partial",
     "spinlock",
     "stack",
+    "timeline",
     "xdp",
     "xdp_frame",
     "xsk",

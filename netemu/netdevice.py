@@ -159,6 +159,9 @@ class NetDevice:
 
     def _open(self) -> None:
         """``ndo_open``: set up rings and pools, and post receive buffers."""
+        if self.nic.page_parts > 1 and (self.nic.xdp or not self.driver.splits_pages):
+            why = "an XDP program needs whole pages" if self.nic.xdp else f"driver {self.driver.name} does not do that"
+            raise UsageError(f"the recycle policy cuts pages into parts: {why}")
         with blaming(self.driver, "open"):
             self.driver.open(self.nic)
         self.is_open = True
@@ -195,8 +198,11 @@ class NetDevice:
             self._reopen(xdp=False)
 
     def _reopen(self, *, xdp: bool) -> None:
+        k = self.machine.k
+        forced, policy = k.recycle[0].forced, k.policy[0].active
         if self.is_open:
             self.stop()
+        k.recycle[0].forced, k.policy[0].active = forced, policy  # stopping a device ends recycling
         self.nic.xdp = xdp
         self._open()
 
@@ -212,12 +218,22 @@ class NetDevice:
         self.machine.k.netdev[self.number].egress = egress.number
 
     def stop(self) -> None:
-        """``ndo_stop``: give back every buffer and destroy the pools."""
+        """``ndo_stop``: free what is on the transmit rings, give back every buffer and destroy the pools."""
+        self._clean_transmit_rings()
         with blaming(self.driver, "stop"):
             self.driver.stop(self.nic)
         self.is_open = False
         self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
+
+    def _clean_transmit_rings(self) -> None:
+        k = self.machine.k
+        for index in range(self.nic.queues):
+            cpu = self.nic.cpu(index)
+            txq = k.txq[self.nic.txq(index)]
+            with blaming(self.driver, "tx_poll_one"), self.machine.softirq(cpu):
+                while txq.head != txq.tail and not k.error[0].code:
+                    self.driver.tx_poll_one(k, cpu, self.nic.txq(index), 0)
 
     def ethtool(self) -> dict[str, int]:
         """``ethtool -S``: the driver's private counters."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 from .checks.conservation import take_stock
 from .engine import jit
-from .errors import UsageError
+from .errors import KernelBug, UsageError
+from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
-from .mm.layout import NR_FRAG_CACHES
-from .mm.page_frag import page_frag_cache_drain
+from .net import skbuff
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
@@ -27,7 +27,9 @@ from .pipeline.sinks import Capture
 from .pipeline.sources import Source, open_source
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .programs import XdpProgram
+from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
+from .sampling import Sampler
 
 ACTIONS = {
     "forward": ACTION_FORWARD,
@@ -39,25 +41,14 @@ ACTIONS = {
 Progress = Callable[[int, int, "int | None"], "bool | None"]
 
 
-def _parse_recycle(machine: Machine, recycle: str | float) -> None:
-    if recycle == "mechanism":
-        return
-    try:
-        probability = float(recycle)
-    except ValueError:
-        probability = -1.0
-    if not 0.0 <= probability <= 1.0:
-        raise UsageError(f"recycle is mechanism or a probability from 0 to 1, not {recycle!r}")
-    r = machine.k.recycle[0]
-    r.forced = 1
-    r.threshold = round(probability * 2**32)
-
-
 def _emulate(emulation: Emulation, feed: Feed, source: Source, progress: Progress | None) -> bool:
     """Bring everything to its end; False when ``progress`` asked to stop before it."""
     told = time.perf_counter()
     finished = True
-    while emulation.advance() is not State.DONE:
+    while (state := emulation.advance()) is not State.DONE:
+        if state is State.WAITING:  # the feed has come to where the device goes down
+            emulation.finish_polls()
+            break
         now = time.perf_counter()
         if progress is not None and now - told > 0.2 and finished:
             told = now
@@ -83,6 +74,7 @@ def replay(
     xdp: XdpProgram | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
+    packets: int | None = None,
     seed: int = 1,
     mtu: int = 1500,
     hold_us: float = 0.0,
@@ -96,21 +88,30 @@ def replay(
     netdev_budget: int = NETDEV_BUDGET,
     options: Mapping[str, str] | None = None,
     settings: DeviceSettings | None = None,
+    inject: Sequence[str] = (),
+    check: str = "off",
     out: str | os.PathLike[str] | None = None,
+    timeline: bool = False,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Replay a trace through one emulated device and say where pages and time went.
 
     ``trace``: a path, an open binary file, or an iterable of scapy packets or bytes.  ``queues`` defaults to
-    the number of CPUs.  ``recycle``: ``"mechanism"`` or the probability with which each recycle attempt
-    succeeds.  ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
-    ``rate``: ``"max"`` (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets
-    per second.  ``hold_us``: virtual time for which local delivery holds a packet.
+    the number of CPUs.  ``recycle``: ``"mechanism"``, the probability with which each recycle attempt
+    succeeds, or a policy (a name or a ``.py`` file, with ``:parameter=value,...`` behind it).  ``rate``: ``"max"``
+    (as fast as the emulated CPUs take it, nothing is lost), ``"recorded"``, ``"x2"`` or packets per second.
+    ``xdp``: a program for every received packet, as :meth:`NetDevice.attach_xdp` takes it.
+    ``packets``: go round the trace until so many were offered, instead of ``repeat`` times.
+    ``hold_us``: virtual time for which local delivery holds a packet.
     ``consumer_cpu``: ``"same"`` as the queue's, or ``"shift:N"`` for one N further.  ``window``: packets that a stream
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
     turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
     packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
+    ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
+    (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
+    as for :class:`netemu.Machine`; what is found is in ``leaks``.
     ``out``: capture file for what was transmitted.
+    ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -118,11 +119,14 @@ def replay(
     """
     if action not in ACTIONS:
         raise UsageError(f"action is one of {', '.join(ACTIONS)}, not {action!r}")
+    if packets is not None and packets < 1:
+        raise UsageError(f"packets is at least 1, not {packets}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
     if not 1 <= netdev_budget <= 1 << 20:
         raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
+    plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
@@ -137,8 +141,10 @@ def replay(
             memory_mb=memory_mb,
             pcp_batch=pcp_batch,
             pcp_high=pcp_high,
+            check=check,
+            collect=True,
         )
-        _parse_recycle(machine, recycle)
+        policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
         nic = machine.netdev(
             plugin,
@@ -154,12 +160,15 @@ def replay(
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
         start_books(machine)
         initial = take_stock(k, nic.pages_held())
-        feed = Feed(k, nic.number, source, arrivals, repeat=repeat)
+        armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
+        sampler = Sampler(machine, nic) if timeline else None
+        down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
+        feed = Feed(k, nic.number, source, arrivals, repeat=repeat, packets=packets, stop_after=down_after)
         with ExitStack() as open_files:
             outlets = []
             if out is not None:
                 outlets = [Outlet(nic.number, [open_files.enter_context(closing(Capture.create(out)))])]
-            emulation = Emulation(machine, [feed], outlets)
+            emulation = Emulation(machine, [feed], outlets, sampler=sampler)
             try:
                 finished = _emulate(emulation, feed, source, progress)
             finally:
@@ -167,15 +176,31 @@ def replay(
     if feed.error is not None and feed.packets == 0:
         raise feed.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    if policy is not None:
+        data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
+    if sampler is not None:
+        data["timeline"] = sampler.report()
+    counted = [(injection, injection.requests, injection.failed) for injection in armed]
+    for injection in armed:
+        machine.inject(injection.site, off=True)
     for cpu in range(cpus):
         if k.softnet[cpu].defer_count:
             with machine.softirq(cpu):
                 skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
-        _drop_fragment_caches(machine, cpu)
+        _consume_held(machine, cpu)
+        machine.page_frag_cache_drain(cpu=cpu)
+    if down_after is not None:
+        machine.wind_up()
     final = take_stock(k)
     data["leaks"] = [*final.leaks, *final.errors]
+    if check != "off":
+        with suppress(KernelBug):  # its reports are kept, and say the same
+            machine.assert_clean()
+        data["leaks"] += [str(report) for report in machine.reports]
+    if plans:
+        data["injected"] = {i.site: {"requests": n, "failed": f} for i, n, f in counted}
     data |= {
         "era": era,
         "switches": dict(switches or {}),
@@ -191,6 +216,7 @@ def replay(
             "xdp": None if xdp is None else str(xdp),
             "rate": str(rate),
             "repeat": repeat,
+            "packets": packets,
             "mtu": mtu,
             "hold_us": hold_us,
             "window": window,
@@ -250,9 +276,14 @@ def start_books(machine: Machine) -> None:
             zones[name] = 0
 
 
-def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
-    for which in range(NR_FRAG_CACHES):
-        page_frag_cache_drain(machine.k, cpu, which)
+def _consume_held(machine: Machine, cpu: int) -> None:
+    """The local consumer of a CPU takes what it still holds (nothing, unless the device went down in mid-traffic)."""
+    k = machine.k
+    s = k.softirq[cpu]
+    mask = k.run[0].held_mask
+    while s.held_head != s.held_tail:
+        skbuff.consume_skb(k, cpu, k.held[cpu * (mask + 1) + (s.held_head & mask)])
+        s.held_head += 1
     machine.check()
 
 

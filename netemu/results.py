@@ -98,6 +98,7 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
         "page_pool": [pool_report(k, number) for number in range(k.pools[0].count)],
         "ethtool": nic.ethtool(),
         "zone_lock": zone_lock_report(machine),
+        "recycling": recycling(k, nic),
         "callgraph": graph,
         "leaks": [],
         "pages": {
@@ -108,6 +109,21 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
             "places": books.places,
         },
     }
+
+
+def recycling(k: Any, nic: NetDevice) -> dict[str, Any]:
+    """Receive pages that were wanted since the device was opened, and how many of them the page allocator gave.
+
+    ``percent`` of them were recycled; None where no page was wanted one by one (a driver without a pool).
+    """
+    pools = k.arrays["pool"][: k.pools[0].count]
+    reused = int(k.arrays["shelf"]["reused"].sum())
+    reused += nic.ethtool().get("rx_cache_reuse", int(k.recycle[0].reused))
+    slow = int(pools["alloc_slow"].sum() + pools["alloc_slow_high_order"].sum())
+    wanted = reused + slow + int(pools["alloc_fast"].sum() + pools["alloc_refill"].sum())
+    fresh = int(pools["hold_cnt"].sum()) if k.era[0].pool_accounting != 0 else slow
+    percent = max(100 * (1 - fresh / wanted), 0.0) if wanted else None
+    return {"pages_wanted": wanted, "pages_from_allocator": fresh, "percent": percent}
 
 
 def pool_report(k: Any, number: int) -> dict[str, int]:
@@ -139,7 +155,10 @@ def zone_lock_report(machine: Machine) -> dict[str, Any]:
 
 
 def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
-    """Every call path with calls, self and inclusive time, parents before children; and all busy time (ps)."""
+    """Every call path with calls, self and inclusive time, parents before children; and all busy time (ps).
+
+    ``cpu_calls`` and ``cpu_self_ns`` say which CPU's they were.
+    """
     k = machine.k
     if k.tree[0].full:
         raise EmulatorError(f"netemu itself is wrong: a run has more than {MAX_NODES} call paths")
@@ -148,7 +167,8 @@ def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
     parents = k.arrays["node"]["parent"][:nodes]
     rows = k.arrays["path_cost"].reshape(machine.cpus, MAX_NODES)[:, :nodes]
     calls = rows["calls"].sum(axis=0)
-    own = calls * k.arrays["cost"][functions] + rows["extra"].sum(axis=0)
+    by_cpu = rows["calls"] * k.arrays["cost"][functions] + rows["extra"]
+    own = by_cpu.sum(axis=0)
     total = own.copy()
     for node in range(nodes - 1, 0, -1):  # children have higher numbers than their parents
         total[parents[node]] += total[node]
@@ -165,6 +185,8 @@ def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
                     "self_ns": int(own[node]) / 1000,
                     "total_ns": int(total[node]) / 1000,
                     "percent": 100 * int(total[node]) / busy if busy else 0.0,
+                    "cpu_calls": rows["calls"][:, node].tolist(),
+                    "cpu_self_ns": [ps / 1000 for ps in by_cpu[:, node].tolist()],
                 }
             )
     return graph, busy

@@ -28,10 +28,12 @@ from .layout import (
     MPWQE_PAGE,
     PAGES_PER_MPWQE,
     RQ,
+    RX_RING_SIZES,
     SQ_STOP_ROOM,
     TX_CQ_POLL_BUDGET,
     Geometry,
     geometry,
+    linear_frag_size,
 )
 
 _RQ_COUNTERS = (
@@ -48,16 +50,23 @@ _RQ_COUNTERS = (
 
 
 class Mlx5(Driver):
-    """Options: ``rq``, striding (the default on hardware that has it) or legacy; ``page_per_packet``, as under XDP."""
+    """Options: ``rq``, striding (the default on hardware that has it) or legacy; ``page_per_packet``, as under XDP;
+    ``rx_ring``, the size of receive queues in frames.
+    """
 
     name = "mlx5"
     link_gbps = 100.0
     max_mtu = 9978
     max_queues = 64
+    splits_pages = True
     tx_cq_budget = TX_CQ_POLL_BUDGET
     rx_usecs = tx_usecs = 16.0
     rx_frames = tx_frames = 32
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"rq": ("striding", "legacy"), "page_per_packet": ("no", "yes")}
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "rq": ("striding", "legacy"),
+        "page_per_packet": ("no", "yes"),
+        "rx_ring": RX_RING_SIZES,
+    }
 
     poll = path_name("mlx5e_napi_poll")
     poll_tx = path_name("mlx5e_poll_tx_cq")
@@ -78,8 +87,13 @@ class Mlx5(Driver):
 
     def geometry(self, nic: Nic) -> Geometry:
         """Buffers of each receive queue of this device."""
-        page_per_packet = nic.xdp or nic.options["page_per_packet"] == "yes"
-        return geometry(nic.mtu, xdp=page_per_packet, striding=nic.options["rq"] == "striding")
+        return geometry(
+            nic.mtu,
+            xdp=nic.xdp or nic.options["page_per_packet"] == "yes",
+            striding=nic.options["rq"] == "striding",
+            frames=int(nic.options["rx_ring"]),
+            parts=nic.page_parts,
+        )
 
     def check_xdp(self, nic: Nic) -> None:
         """A packet has to fit one page, or, from v5.18 and in a legacy queue, several."""
@@ -93,7 +107,18 @@ class Mlx5(Driver):
         if striding:
             raise UsageError(f"{too_large}; a legacy receive queue takes more (option rq=legacy)")
 
+    def _check_parts(self, nic: Nic) -> None:
+        """Can this device post a part of a page at a time, as the recycle policy wants?"""
+        size = linear_frag_size(nic.mtu, nic.options["page_per_packet"] == "yes")
+        if nic.options["rq"] == "striding" or nic.k.era[0].mlx5_rx_cache != 0 or size > PAGE_SIZE // nic.page_parts:
+            raise UsageError(
+                f"the recycle policy cuts pages into {nic.page_parts} buffers: mlx5 can do that before v6.4, with "
+                f"rq=legacy, page_per_packet=no and frames of which {nic.page_parts} fit into a page"
+            )
+
     def open(self, nic: Nic) -> None:
+        if nic.page_parts > 1:
+            self._check_parts(nic)
         g = self.geometry(nic)
         striding = nic.options["rq"] == "striding"
         frags = max(len(g.frag_sizes), 1)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from netemu.engine.kernel import kernel_function
 from netemu.engine.layout import Kernel
 from netemu.mm.layout import NONE
-from netemu.net.recycle import unpark_any
+from netemu.net.page_pool import page_pool_return_page
+from netemu.net.policy import unshelve_any
+from netemu.net.recycle import stop_recycling, unpark_any
 
 from .layout import CACHE, CACHE_SIZE, FRAG, MPWQE_PAGE, PAGES_PER_MPWQE, RQ
 from .pages import page_done, page_drop
@@ -16,11 +18,11 @@ from .pages import page_done, page_drop
 
 @kernel_function(traced=False, entry=True)
 def close_rq(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
-    """Release posted buffers, then parked and cached pages."""
+    """Release posted buffers, then parked, kept and cached pages."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
     k.cpu[cpu].bh_disabled += 1
-    k.recycle[0].forced = 0
+    stop_recycling(k)
     if r.striding:
         drop_striding(k, cpu, rxq)
     else:
@@ -29,6 +31,13 @@ def close_rq(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     while pfn != NONE:
         page_drop(k, cpu, rxq, pfn)
         pfn = unpark_any(k, rxq)
+    pfn = unshelve_any(k, cpu, rxq)
+    while pfn != NONE:
+        if k.era[0].mlx5_rx_cache != 0:
+            page_pool_return_page(k, cpu, q.pool, pfn)
+        else:
+            page_drop(k, cpu, rxq, pfn)
+        pfn = unshelve_any(k, cpu, rxq)
     while r.cache_head != r.cache_tail:
         pfn = CACHE(k, q.dev, q.index * CACHE_SIZE + r.cache_head).page
         r.cache_head = (r.cache_head + 1) & (CACHE_SIZE - 1)

@@ -10,8 +10,8 @@ from netemu.mm.layout import PAGE_SIZE
 from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.xdp_layout import XDP_PACKET_HEADROOM
 
-LOG_RQ_SIZE = 10
-"""Receive queue size in frames of one MTU: 1024."""
+RX_RING_SIZES = ("1024", "128", "256", "512", "2048", "4096", "8192")
+"""Receive queue sizes in frames of one MTU (``ethtool -G rx``), the default first."""
 LOG_SQ_SIZE = 10
 SQ_STOP_ROOM = 31
 """Free WQEBBs below which the send queue stops."""
@@ -144,15 +144,20 @@ def _xdp_fragments(hw_mtu: int) -> tuple[list[int], list[int]]:
     return [PAGE_SIZE] * len(sizes), sizes
 
 
-def geometry(mtu: int, *, xdp: bool = False, striding: bool = False) -> Geometry:
-    """Buffer geometry of one receive queue."""
+def geometry(
+    mtu: int, *, xdp: bool = False, striding: bool = False, frames: int = int(RX_RING_SIZES[0]), parts: int = 1
+) -> Geometry:
+    """Buffer geometry of one receive queue for ``frames`` frames of one MTU.
+
+    ``parts`` above 1: a recycle policy cuts each page into as many buffers and has one of them posted at a time.
+    """
     hw_mtu = mtu + ETH_OVERHEAD
     headroom = XDP_PACKET_HEADROOM if xdp else NET_SKB_PAD
     size = linear_frag_size(mtu, xdp)
     linear = size <= PAGE_SIZE
     if striding:
         per_wqe = LOG_MPWQE_SIZE - ceil_log2(size)
-        log_wqes = max(LOG_RQ_SIZE - per_wqe, MIN_LOG_MPWQES)
+        log_wqes = max(ceil_log2(frames) - per_wqe, MIN_LOG_MPWQES)
         stride_log = ceil_log2(size) if linear else MIN_LOG_STRIDE
         return Geometry(
             hw_mtu,
@@ -170,7 +175,7 @@ def geometry(mtu: int, *, xdp: bool = False, striding: bool = False) -> Geometry
         strides, sizes = _xdp_fragments(hw_mtu)
         bulk = 1
     elif linear:
-        stride = 1 << ceil_log2(size)
+        stride = 1 << ceil_log2(size) if parts == 1 else PAGE_SIZE
         sizes, strides = [hw_mtu], [stride]
         bulk = PAGE_SIZE // stride
     else:
@@ -184,6 +189,4 @@ def geometry(mtu: int, *, xdp: bool = False, striding: bool = False) -> Geometry
             strides.append(1 << ceil_log2(part))
             left -= part
         bulk = 1 + len(sizes) % 2
-    return Geometry(
-        hw_mtu, headroom, linear, 1 << LOG_RQ_SIZE, 1 << LOG_RQ_SIZE, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0
-    )
+    return Geometry(hw_mtu, headroom, linear, frames, frames, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0)

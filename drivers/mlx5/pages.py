@@ -15,11 +15,14 @@ from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_alloc_pages,
     page_pool_defrag_page,
+    page_pool_follow,
     page_pool_fragment_page,
+    page_pool_put_by_policy,
     page_pool_put_defragged_page,
     page_pool_recycle_direct,
     page_pool_release_page,
 )
+from netemu.net.policy import KEEP, policy_get, policy_put, settle_references
 from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_page
 
 from .layout import CACHE, CACHE_SIZE, PAGE_BIAS, RQ
@@ -76,10 +79,25 @@ def parked_page(k: Kernel, cpu: int, rxq: int) -> int:
     return pfn
 
 
+@kernel_function(traced=False)
+def kept_page(k: Kernel, cpu: int, rxq: int) -> int:
+    """A page that the recycle policy has kept, ready for the NIC; NONE: there is none to be had."""
+    pfn = policy_get(k, cpu, rxq)
+    if pfn != NONE:
+        if k.era[0].mlx5_rx_cache != 0:
+            page_pool_fragment_page(k, cpu, pfn, PAGE_BIAS)
+        dma_sync_single_range_for_device(k, cpu, PAGE_SIZE)
+    return pfn
+
+
 @kernel_function(inline=True)
 def mlx5e_page_alloc_mapped(k: Kernel, cpu: int, rxq: int) -> int:
     """A mapped page for a receive buffer.  NONE: no memory."""
-    if k.era[0].mlx5_rx_cache == 0:
+    if k.policy[0].active:
+        pfn = kept_page(k, cpu, rxq)
+        if pfn != NONE:
+            return pfn
+    elif k.era[0].mlx5_rx_cache == 0:
         if k.recycle[0].forced:
             pfn = parked_page(k, cpu, rxq)
         else:
@@ -102,6 +120,12 @@ def mlx5e_page_alloc_mapped(k: Kernel, cpu: int, rxq: int) -> int:
 @kernel_function(inline=True)
 def mlx5e_page_release(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
     """Done with a page: into the cache; if that is full, unmapped and back to the pool, which lets busy pages go."""
+    if k.policy[0].active:
+        verdict = policy_put(k, cpu, rxq, pfn)
+        if verdict != KEEP:
+            dma_unmap_page_attrs(k, cpu, pfn)
+            page_pool_follow(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, verdict)
+        return
     if k.recycle[0].forced:
         if recycle_draw(k):
             park_page(k, rxq, pfn)
@@ -119,7 +143,10 @@ def page_release_fragmented(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) 
     if k.recycle[0].forced and not recycle_draw(k):
         refuse_page(k, pfn)
     if page_pool_defrag_page(k, cpu, pfn, PAGE_BIAS - used) == 0:
-        page_pool_put_defragged_page(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, 1)
+        if k.policy[0].active:
+            page_pool_put_by_policy(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING)
+        else:
+            page_pool_put_defragged_page(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, 1)
 
 
 @kernel_function(traced=False, inline=True)
@@ -135,6 +162,7 @@ def page_done(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) -> None:
 def page_drop(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
     """Release a page without recycling (queue teardown)."""
     pool = k.rxq[rxq].pool
+    settle_references(k, cpu, pfn)
     if k.era[0].mlx5_rx_cache != 0:
         page_release_fragmented(k, cpu, rxq, pfn, 0)
         return

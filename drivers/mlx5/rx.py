@@ -10,11 +10,11 @@ from netemu.engine.kernel import cost_point, inlined, kernel_function
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.mm.layout import NONE, PAGE_SIZE
-from netemu.mm.page_alloc import page_ref_add
 from netemu.net.contents import address_of_page, memory_copy, skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.policy import hold_for_skb, next_part
 from netemu.net.skb_layout import SHARED_INFO_SIZE
 from netemu.net.skbuff import (
     build_skb,
@@ -122,7 +122,7 @@ def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
     """Memory for one fragment: a page of its own, or the rest of the page before it."""
     q = k.rxq[rxq]
     f = FRAG(k, q.dev, row)
-    if f.offset == 0:
+    if f.first == row:
         if f.page != 0:  # v6.4: the page of the packet before is released only now
             page_done(k, cpu, rxq, f.page - 1, f.used)
             f.page = 0
@@ -130,6 +130,7 @@ def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
         if pfn == NONE:
             return False
         f.page = pfn + 1
+        f.offset = next_part(k, cpu, pfn)
         f.used = 0
     return True
 
@@ -256,7 +257,7 @@ def run_program(k: Kernel, cpu: int, rxq: int, address: int, length: int, packet
 def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
     """The skb holds the page too: with a page reference, or (v6.4) with one of the pool's fragments."""
     if k.era[0].mlx5_rx_cache == 0:
-        page_ref_add(k, cpu, page, 1)
+        hold_for_skb(k, cpu, page)
     else:
         skb_mark_for_recycle(k, cpu, skb)
 

@@ -22,6 +22,7 @@ class Netsec(Driver):
     link_gbps = 1.0
     max_mtu = 1500
     max_queues = 1
+    splits_pages = True
     tx_cq_budget = DESC_NUM
     rx_usecs = tx_usecs = 500.0
     rx_frames = tx_frames = 8
@@ -44,6 +45,8 @@ class Netsec(Driver):
             raise UsageError("netsec has no XDP in this kernel: it came with page_pool (v5.3, netsec_rx=page_pool)")
 
     def open(self, nic: Nic) -> None:
+        if nic.page_parts > 1 and rx.part_size(nic.mtu) > PAGE_SIZE // nic.page_parts:
+            raise UsageError(f"the recycle policy cuts pages into {nic.page_parts} parts: frames of netsec do not fit")
         nic.add_private(RING, 1)
         nic.add_private(DESC, DESC_NUM)
         nic.add_completion_ring(0, DESC_NUM)

@@ -21,12 +21,15 @@ from netemu.net.dma import (
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.page_pool import (
     EVERYTHING,
-    page_pool_alloc_pages,
     page_pool_put_page,
     page_pool_release_page,
+    part_by_policy,
+    put_kept_pages,
+    rx_page,
 )
+from netemu.net.policy import next_part, settle_references
 from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_any, unpark_page
-from netemu.net.skb_layout import NET_SKB_PAD
+from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.skbuff import (
     build_skb,
     kfree_skb,
@@ -51,6 +54,19 @@ CONSUMED = -2
 """Instead of an skb: the XDP program kept the packet from the stack."""
 
 
+def part_size(mtu: int) -> int:
+    """Bytes of a page that one frame needs where pages are cut into parts."""
+    return (NET_SKB_PAD + mtu + ETH_HEADER_AND_FCS + 63) // 64 * 64 + SHARED_INFO_SIZE
+
+
+@inlined
+def page_headroom(k: Kernel) -> int:
+    """Bytes before the frame in a page, or in the part of one that a recycle policy cuts it into."""
+    if k.policy[0].parts > 1:
+        return NET_SKB_PAD
+    return RXBUF_HEADROOM
+
+
 @inlined
 def buffer_address(k: Kernel, where: int) -> int:
     """Where in memory the NIC writes a frame for this buffer."""
@@ -59,7 +75,7 @@ def buffer_address(k: Kernel, where: int) -> int:
         return skb_head_address(k, where) + k.skb[where].data
     if how == BUFFER_FRAGMENT:
         return where + NET_SKB_PAD
-    return where + RXBUF_HEADROOM
+    return where + page_headroom(k)
 
 
 @kernel_function(traced=False, entry=True)
@@ -100,12 +116,12 @@ def netsec_alloc_rx_data(k: Kernel, cpu: int, rxq: int) -> int:
     if k.recycle[0].forced:
         pfn = unpark_page(k, rxq)
     if pfn == NONE:
-        pfn = page_pool_alloc_pages(k, cpu, q.pool)
+        pfn = rx_page(k, cpu, rxq)
     if pfn == NONE:
         return NONE
     if k.era[0].netsec_pool_sync == 0:
         dma_sync_single_range_for_device(k, cpu, RX_BUF_SIZE)
-    return pfn * PAGE_SIZE
+    return pfn * PAGE_SIZE + next_part(k, cpu, pfn)
 
 
 @inlined
@@ -151,7 +167,7 @@ def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, headroom: int, leng
         skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, FRAG_SIZE)
         headroom = NET_SKB_PAD
     else:
-        skb = build_skb(k, cpu, pfn, 0, PAGE_SIZE)
+        skb = build_skb(k, cpu, pfn, where % PAGE_SIZE, PAGE_SIZE // max(k.policy[0].parts, 1))
     if skb == NONE:
         return NONE
     skb_reserve(k, skb, headroom)
@@ -163,6 +179,10 @@ def skb_on_buffer(k: Kernel, cpu: int, rxq: int, where: int, headroom: int, leng
 def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     """The page goes with the skb: marked for recycling (v5.14+ pools), or let go by the pool."""
     pool = k.rxq[rxq].pool
+    comes_back = k.era[0].pool_skb_recycle != 0 and k.era[0].netsec_skb_recycle != 0
+    if k.policy[0].active and (not comes_back or k.policy[0].parts > 1):
+        part_by_policy(k, cpu, rxq, pfn)
+        return
     if k.recycle[0].forced:
         if k.era[0].pool_skb_recycle == 0 and recycle_draw(k):
             page_ref_add(k, cpu, pfn, 1)
@@ -170,7 +190,7 @@ def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
             return
         if k.era[0].pool_skb_recycle != 0 and not recycle_draw(k):
             refuse_page(k, pfn)
-    if k.era[0].pool_skb_recycle != 0 and k.era[0].netsec_skb_recycle != 0:
+    if comes_back:
         skb_mark_for_recycle(k, cpu, skb)
     else:
         page_pool_release_page(k, cpu, pool, pfn)
@@ -185,6 +205,7 @@ def free_buffer(k: Kernel, cpu: int, rxq: int, where: int, direct: int) -> None:
     elif how == BUFFER_FRAGMENT:
         page_frag_free(k, cpu, where // PAGE_SIZE)
     else:
+        settle_references(k, cpu, where // PAGE_SIZE)
         page_pool_put_page(k, cpu, k.rxq[rxq].pool, where // PAGE_SIZE, EVERYTHING, direct)
 
 
@@ -206,7 +227,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
     if k.era[0].netsec_rx == BUFFER_PAGE:
         dma_sync_single_range_for_cpu(k, cpu, length)
     skb = CONSUMED
-    headroom = RXBUF_HEADROOM
+    headroom = page_headroom(k)
     linear = length
     if k.netdev[q.dev].xdp_prog == 0:
         skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
@@ -234,9 +255,9 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
 
 @kernel_function(traced=False, entry=True)
 def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
-    """Free every receive buffer, parked pages too."""
+    """Free every receive buffer, parked and kept pages too."""
     q = k.rxq[rxq]
-    k.recycle[0].forced = 0
+    put_kept_pages(k, cpu, rxq)
     for i in range(DESC_NUM):
         d = DESC(k, q.dev, i)
         if d.used:

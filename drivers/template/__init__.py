@@ -29,10 +29,12 @@ from netemu.net.driver import (
     take_transmitted,
 )
 from netemu.net.page_pool import (
-    page_pool_alloc_pages,
     page_pool_put_page,
     page_pool_recycle_direct,
     page_pool_release_page,
+    part_by_policy,
+    put_kept_pages,
+    rx_page,
 )
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import page_column, path_name
@@ -98,7 +100,7 @@ def rx_refill(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     ring = RING(k, q.dev, 0)
     if ring.posted - ring.done == RX_DESCRIPTORS:
         return 0
-    pfn = page_pool_alloc_pages(k, cpu, q.pool)
+    pfn = rx_page(k, cpu, rxq)
     if pfn == NONE:
         ring.alloc_failed += 1
         return -1
@@ -147,7 +149,10 @@ def template_build_skb(k: Kernel, cpu: int, rxq: int, pfn: int, length: int) -> 
 def part_with_page(k: Kernel, cpu: int, rxq: int, skb: int, pfn: int) -> None:
     """The page comes back to its pool when the skb is freed; before v5.14 it leaves the pool for good."""
     if k.era[0].pool_skb_recycle == 0:
-        page_pool_release_page(k, cpu, k.rxq[rxq].pool, pfn)
+        if k.policy[0].active:  # --recycle POLICY: unless it says otherwise
+            part_by_policy(k, cpu, rxq, pfn)
+        else:
+            page_pool_release_page(k, cpu, k.rxq[rxq].pool, pfn)
         return
     if k.recycle[0].forced and not recycle_draw(k):  # --recycle 0..1: this attempt is to fail
         refuse_page(k, pfn)
@@ -183,8 +188,9 @@ def tx_poll_one(k: Kernel, cpu: int, txq: int, budget: int) -> int:
 
 @kernel_function(traced=False, entry=True)
 def close_ring(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
-    """Give every page in the ring back to the pool."""
+    """Give every page in the ring, and those that a recycle policy has kept, back to the pool."""
     q = k.rxq[rxq]
+    put_kept_pages(k, cpu, rxq)
     for slot in range(RX_DESCRIPTORS):
         b = BUFFER(k, q.dev, slot)
         if b.page != 0:

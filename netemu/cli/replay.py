@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import values
+from netemu.cli import exports, values
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
 from netemu.cli.machine_options import machine_options, taken
@@ -76,6 +76,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     help="When packets arrive.",
 )
 @click.option("--repeat", type=_AT_LEAST_ONE, default=1, show_default=True, help="Times to replay the capture.")
+@click.option(
+    "--packets", type=_AT_LEAST_ONE, help="Replay the capture over and over until so many packets were offered."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of every random choice.")
 @click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
 @click.option("--rq", type=click.Choice(["legacy", "striding"]), help="mlx5: kind of receive queue.")
@@ -87,7 +90,17 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@click.option(
+    "--inject",
+    multiple=True,
+    metavar="SITE=N|every:N|P%",
+    help="Make requests fail: page, skb, data, dma, ring or tx; down=N takes the device down. May be repeated.",
+)
 @machine_options
+@exports.options
+@click.option(
+    "--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll."
+)
 @click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
 @click.option(
     "--call-graph-limit",
@@ -104,10 +117,9 @@ def command(
     /,
     *,
     trace: str,
-    rq: str | None,
-    options: dict[str, str],
     call_graph_limit: float,
     as_json: bool,
+    timeline: bool,
     **replayed: Any,
 ) -> None:
     """Replay the capture TRACE (pcap or pcapng; - is standard input) through an emulated NIC.
@@ -117,17 +129,21 @@ def command(
     import netemu
     from netemu.cli.progress import ReplayProgress, compile_if_needed
 
-    if rq is not None:
-        options = {**options, "rq": rq}
+    files = exports.taken_from(replayed)
+    timeline = timeline or exports.need_timeline(files)
     compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace, options=options, progress=progress, **taken(replayed)
+                "/dev/stdin" if trace == "-" else trace,
+                timeline=timeline,
+                progress=progress,
+                **replay_arguments(replayed),
             )
         finally:
             progress.close()
+        exports.write(files, result.to_dict())
         _print(result, as_json, call_graph_limit)
     if result.error is not None:
         complain(result.error)
@@ -136,6 +152,15 @@ def command(
         ctx.exit(signal_status(interruption.signum))
     if result.error is not None:
         ctx.exit(FAILED)
+
+
+def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`netemu.replay` takes, from the values of this command's options but those of its outputs."""
+    arguments = taken(given)
+    rq = arguments.pop("rq", None)
+    if rq is not None:
+        arguments["options"] = {**arguments["options"], "rq": rq}
+    return arguments
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:

@@ -39,7 +39,7 @@ EVENTS = not JIT or os.environ.get("NETEMU_EVENTS", "0") == "1"
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Rooms whose sources can be inlined into compiled code.
-_COMPILED_ROOMS = ("engine", "mm", "net", "pcap", "policies")
+_COMPILED_ROOMS = ("engine", "mm", "net", "pcap")
 _KEPT_GENERATIONS = 12
 
 

@@ -123,9 +123,7 @@ class _RowModel(models.PrimitiveModel):  # type: ignore[misc]
 @register_model(TableType)
 class _TableModel(models.StructModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
-        members = [("data", types.intp)]
-        if CHECKED:
-            members += [("length", types.intp), ("error", types.intp)]
+        members = [("data", types.intp), ("length", types.intp), ("error", types.intp)]  # the last two: where checked
         super().__init__(manager, kind, members)
 
 
@@ -306,6 +304,17 @@ def private_rows(owned: PrivateTable) -> Any:
         return item(kernel_type(), types.int64, types.int64), generate
 
     return rows
+
+
+@contextmanager
+def checked_indices() -> Iterator[None]:
+    """Compile what is inside with a check on every index, whatever the rest of the engine does."""
+    global CHECKED
+    before, CHECKED = CHECKED, True
+    try:
+        yield
+    finally:
+        CHECKED = before
 
 
 @contextmanager

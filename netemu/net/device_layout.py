@@ -171,6 +171,7 @@ table(
         ("phase_node", "i4"),
         ("irq_due", "i8"),  # when its interrupt fires, ps; NEVER: nothing has completed
         ("rx_pending", "i4"),  # frames received since the interrupt was armed
+        ("started", "i8"),  # when the poll that runs began
         ("polls", "i8"),
         ("arms", "i8"),
         ("events", "i8"),
@@ -192,6 +193,7 @@ table(
         ("deferred_node", "i4"),  # call path of skb_defer_free_flush
         ("irq_due", "i8"),  # earliest interrupt of this CPU's NAPIs, ps
         ("yield_to_process", "i4"),
+        ("started", "i8"),
         ("deadline", "i8"),
         ("time_squeeze", "i8"),
         ("runs", "i8"),
@@ -283,6 +285,7 @@ table(
         ("state", "i8"),  # random generator
         ("kept", "i8"),
         ("refused", "i8"),
+        ("reused", "i8"),  # kept pages that were handed out again
     ],
 )
 table("rss_table", "i4")  # indirection: [device * 128 + (hash & 127)] -> queue

@@ -28,6 +28,7 @@ from .local import consume_held, held_due
 from .qdisc import net_tx_action_step, tx_completed
 from .redirect import xdp_rx_poll_complete
 from .skbuff import __kfree_skb_flush, napi_consume_skb, skb_defer_free_flush, take_deferred
+from .timeline import record_span
 from .xdp_frame import xdp_flush_frame_bulk
 
 NETDEV_BUDGET_PS = 2_000_000_000
@@ -35,7 +36,7 @@ NETDEV_BUDGET_PS = 2_000_000_000
 
 RX_ACTION = cost_point("net_rx_action")
 TX_ACTION = cost_point("net_tx_action")
-DEFER_FREE_FLUSH = skb_defer_free_flush.number
+DEFER_FREE_FLUSH: int = skb_defer_free_flush.number  # type: ignore[attr-defined]
 
 
 @inlined
@@ -47,6 +48,7 @@ def softirq_enter(k: Kernel, cpu: int, action: int, function: int) -> None:
     enter(k, cpu, function)
     s.node = c.node
     s.running = action
+    s.started = c.clock
     c.serving_softirq = 1
 
 
@@ -82,6 +84,7 @@ def softirq_leave(k: Kernel, cpu: int) -> None:
     c.node = s.node
     if k.era[0].skb_napi_cache == 0:
         __kfree_skb_flush(k, cpu)
+    record_span(k, cpu, -s.running, s.started, 0, 0)
     c.node = 0
     c.serving_softirq = 0
     if s.running == NET_RX_ACTION and s.list_count > 0:
@@ -115,6 +118,7 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     n.cleaning = n.txq
     n.refill_short = 0
     n.polls += 1
+    n.started = k.cpu[cpu].clock
     k.cpu[cpu].node = s.node
     enter(k, cpu, d.fn_poll)
     n.poll_node = k.cpu[cpu].node
@@ -145,6 +149,7 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
         s.budget -= n.work
         k.cpu[cpu].node = n.poll_node
         napi_complete_done(k, cpu, napi)
+    record_span(k, cpu, napi, n.started, n.work, n.tx_work)
     k.cpu[cpu].node = s.node
 
 

@@ -1,8 +1,8 @@
 """page_pool: the recycling allocator that NIC drivers take receive pages from.
 
 In the order of a page's life: creation, the fast path, refill from the ring, the slow path, DMA, return,
-fragments, statistics and in-flight books, shutdown.  Who may call what is said in each function; "the
-consumer" is the one context (a driver's NAPI) that allocates from the pool.
+the count of fragments, recycle policies.  Who may call what is said in each function; "the consumer" is the one
+context (a driver's NAPI) that allocates from the pool.
 Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to the vectors.
 """
 
@@ -18,8 +18,8 @@ from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
+from .policy import CACHE, KEEP, RING, hold_for_skb, policy_get, policy_put, unshelve_any
 from .pool_layout import (
-    BIAS_MAX,
     CLAMPED_RING_SIZE,
     DEFAULT_RING_SIZE,
     DMA_BIDIRECTIONAL,
@@ -34,7 +34,7 @@ from .pool_layout import (
     RING_LOCKS,
 )
 from .ptr_ring import ring_consume, ring_empty, ring_produce
-from .recycle import REFUSED
+from .recycle import REFUSED, stop_recycling
 
 EINVAL = -22
 E2BIG = -7
@@ -42,7 +42,6 @@ EVERYTHING = 2**32 - 1
 """dma_sync_size -1: the whole of max_len."""
 
 CREATE_FAILED = message("create_failed", "page_pool_create() gave up with errno {a}")
-ALLOC_FRAG_ARGS = message("alloc_frag_args", "page_pool_alloc_frag() with a size of {a} on a pool that cannot give it")
 FRAG_COUNT_NEGATIVE = message("frag_count_negative", "pp_frag_count of page {a} fell to {b}")
 
 PAGE_RELEASED = event_kind("page_released")  # (page, pool): disconnected
@@ -439,7 +438,10 @@ def page_pool_is_last_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
 def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
     """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
     if page_pool_is_last_frag(k, cpu, pool, pfn):
-        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
+        if k.policy[0].active and k.pool[pool].rxq != 0:
+            page_pool_put_by_policy(k, cpu, pool, pfn, sync)
+        else:
+            page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
 
 
 @kernel_function(traced=False, entry=True)
@@ -535,63 +537,54 @@ def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
     return left
 
 
-@kernel_function(traced=False)
-def page_pool_drain_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
-    """The current fragment page has no room: reuse it if every fragment is back, else forget it (NONE)."""
-    if page_pool_defrag_page(k, cpu, pfn, BIAS_MAX - k.pool[pool].frag_users) != 0:
-        return NONE
-    if k.pages[pfn].refcount == 1 and not page_is_pfmemalloc(k, pfn):
-        if k.pool[pool].flags & PP_FLAG_DMA_SYNC_DEV:
-            page_pool_dma_sync_for_device(k, cpu, pool, EVERYTHING)
-        return pfn
-    page_pool_return_page(k, cpu, pool, pfn)
-    return NONE
+# -- where a recycle policy decides ----------------------------------------------------------------------------------
 
 
 @kernel_function(traced=False)
-def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
-    """Let the current fragment page go."""
-    p = k.pool[pool]
-    pfn = p.frag_page - 1
-    p.frag_page = 0
-    if pfn == NONE or page_pool_defrag_page(k, cpu, pfn, BIAS_MAX - p.frag_users) != 0:
-        return
-    page_pool_return_page(k, cpu, pool, pfn)
+def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdict: int) -> None:
+    """Do with a whole page what a recycle policy says; one that it keeps is on its shelf already."""
+    if verdict == CACHE and k.pool[pool].napi_cpu == cpu + 1:
+        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 1)
+    elif verdict in (CACHE, RING):
+        page_pool_put_defragged_page(k, cpu, pool, pfn, sync, 0)
+    elif verdict != KEEP:
+        page_pool_return_page(k, cpu, pool, pfn)
 
 
-@kernel_function(entry=True)
-def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
-    """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: none to be had.  Consumer only."""
-    p = k.pool[pool]
-    whole = PAGE_SIZE << p.order
-    pfn = p.frag_page - 1
-    whole_only = k.era[0].pool_frag != 2 and not p.flags & PP_FLAG_PAGE_FRAG
-    if whole_only or size > whole:
-        printk(k, cpu, ALLOC_FRAG_ARGS, size, 0)
-        return NONE
-    align = max(k.dma[0].align, 8)
-    size = (size + align - 1) // align * align
-    offset = p.frag_offset
-    fresh = False
-    if pfn != NONE and offset + size > whole:
-        pfn = page_pool_drain_frag(k, cpu, pool, pfn)
+@kernel_function(traced=False)
+def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
+    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
+    foreign = k.pool[pool].napi_cpu != cpu + 1  # the shelf is the consumer's: other CPUs need the ring's lock for it
+    if foreign:
+        spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
+    verdict = policy_put(k, cpu, k.pool[pool].rxq - 1, pfn)
+    if foreign:
+        spin_unlock(k, cpu, RING_LOCKS + pool)
+    page_pool_follow(k, cpu, pool, pfn, sync, verdict)
+
+
+@kernel_function(traced=False, inline=True)
+def rx_page(k: Kernel, cpu: int, rxq: int) -> int:
+    """A page for a receive buffer: one that the policy has kept, else from the queue's pool.  NONE: no memory."""
+    if k.policy[0].active:
+        pfn = policy_get(k, cpu, rxq)
         if pfn != NONE:
-            p.alloc_fast += 1
-            fresh = True
-    if pfn == NONE:
-        pfn = page_pool_alloc_pages(k, cpu, pool)
-        if pfn == NONE:
-            p.frag_page = 0
-            return NONE
-        p.frag_page = pfn + 1
-        fresh = True
-    if fresh:
-        p.frag_users = 1
-        offset = 0
-        page_pool_fragment_page(k, cpu, pfn, BIAS_MAX)
-    else:
-        p.frag_users += 1
-        p.alloc_fast += 1
-    p.frag_offset = offset + size
-    k.pools[0].frag_offset = offset
-    return pfn
+            return pfn
+    return page_pool_alloc_pages(k, cpu, k.rxq[rxq].pool)
+
+
+@kernel_function(traced=False)
+def part_by_policy(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
+    """A page goes with an skb that does not bring it back: the skb gets a reference, the policy decides on the page."""
+    hold_for_skb(k, cpu, pfn)
+    page_pool_follow(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, policy_put(k, cpu, rxq, pfn))
+
+
+@kernel_function(traced=False)
+def put_kept_pages(k: Kernel, cpu: int, rxq: int) -> None:
+    """Teardown of a queue: recycling ends, and every page that a policy has kept leaves the pool and is dropped."""
+    stop_recycling(k)
+    pfn = unshelve_any(k, cpu, rxq)
+    while pfn != NONE:
+        page_pool_return_page(k, cpu, k.rxq[rxq].pool, pfn)
+        pfn = unshelve_any(k, cpu, rxq)

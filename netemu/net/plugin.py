@@ -56,6 +56,11 @@ class Nic:
         cpu: int = self.k.napi[self.rxq(index)].cpu
         return cpu
 
+    @property
+    def page_parts(self) -> int:
+        """Buffers that a receive page is cut into by the recycle policy of the machine; 1: none are."""
+        return max(int(self.k.policy[0].parts), 1)
+
     def add_private(self, owned: PrivateTable, rows: int) -> npt.NDArray[Any]:
         """Memory for one of the driver's private tables."""
         return self.k.add_private(self.dev, owned, rows)
@@ -70,6 +75,7 @@ class Nic:
 
         pool = create_page_pool(self.k, self.cpu(index), napi_cpu=self.cpu(index), **params)
         self.k.rxq[self.rxq(index)].pool = pool
+        self.k.pool[pool].rxq = self.rxq(index) + 1
         return pool
 
     def add_completion_ring(self, index: int, entries: int) -> None:
@@ -126,6 +132,8 @@ class Driver(ABC):
     max_queues: ClassVar[int]
     tx_cq_budget: ClassVar[int]
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    splits_pages: ClassVar[bool] = False
+    """Does it place its buffers where :func:`netemu.net.policy.next_part` says, as policies with ``PARTS`` need?"""
     rx_usecs: ClassVar[float] = 0.0
     rx_frames: ClassVar[int] = 1
     tx_usecs: ClassVar[float] = 0.0

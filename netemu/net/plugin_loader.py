@@ -97,7 +97,7 @@ def _executed(path: Path, resolved: Path) -> object:
     except SyntaxError as error:
         raise UsageError(f"driver file {error.filename}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        raise UsageError(f"driver file {path}{_line_in(error, resolved)}: {_reason_of(error)}") from error
+        raise UsageError(f"driver file {path}{line_in(error, resolved)}: {reason_of(error)}") from error
     finally:
         for function in REGISTERED[declared:]:
             function.plugin = tuple(_files)
@@ -114,11 +114,11 @@ def blaming(driver: Driver, doing: str) -> Iterator[None]:
     except Exception as error:
         file = Path(sys.modules[type(driver).__module__].__file__ or "")
         raise UsageError(
-            f"driver {driver.name}: {doing}: {file.name}{_line_in(error, file)}: {_reason_of(error)}"
+            f"driver {driver.name}: {doing}: {file.name}{line_in(error, file)}: {reason_of(error)}"
         ) from error
 
 
-def _line_in(error: BaseException, file: Path) -> str:
+def line_in(error: BaseException, file: Path) -> str:
     """``", line N"``: the innermost place in ``file`` that an exception came through or that the compiler points at."""
     line = getattr(getattr(error, "loc", None), "line", 0)
     trace = error.__traceback__
@@ -129,7 +129,7 @@ def _line_in(error: BaseException, file: Path) -> str:
     return f", line {line}" if line else ""
 
 
-def _reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The line of an exception's text that says what is wrong; the compiler puts others around it."""
     lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith("Failed in ")] or [""]
@@ -166,12 +166,12 @@ def _problem_of(operation: object) -> str:
         return f"takes ({', '.join(parameters)}): it has to take (k, cpu, queue, argument)"
     if not operation.entry:
         return "cannot be called by netemu: declare it with @kernel_function(entry=True)"
-    if _may_return_nothing(code):
+    if may_return_nothing(code):
         return "can end without a result: it has to return an integer on every way out"
     return ""
 
 
-def _may_return_nothing(code: CodeType) -> bool:
+def may_return_nothing(code: CodeType) -> bool:
     """Does some way out of the function give None?"""
     before = None
     for instruction in dis.get_instructions(code):

@@ -65,6 +65,7 @@ table(
         ("disconnect", "i4"),  # 1: a memory model wants to hear of the end
         ("disconnected", "i4"),  # 1: and has heard of it
         ("freed", "i4"),  # the how manieth pool of the machine to be freed; 0: not yet
+        ("rxq", "i4"),  # receive queue that the pool serves + 1; 0: none known
         ("napi_cpu", "i4"),  # CPU of the NAPI that owns the pool + 1; 0: none known
         # statistics, netlink names
         ("alloc_fast", "i8"),

@@ -13,16 +13,22 @@ from ..mm.layout import NONE
 
 
 @inlined
-def recycle_draw(k: Kernel) -> bool:
-    """One seeded draw: does this recycle attempt succeed?"""
+def uniform_draw(k: Kernel) -> int:
+    """A seeded random number from 1 to 2**32 - 1: never at most 0, always at most 2**32."""
     r = k.recycle[0]
     x = r.state
     x ^= (x << 13) & 0xFFFFFFFF
     x ^= x >> 17
     x ^= (x << 5) & 0xFFFFFFFF
     r.state = x
-    # a uniform 32-bit number; 0 never occurs, so that threshold 2**32 always and 0 never succeeds
-    if x <= r.threshold:
+    return x
+
+
+@inlined
+def recycle_draw(k: Kernel) -> bool:
+    """One seeded draw: does this recycle attempt succeed?"""
+    r = k.recycle[0]
+    if uniform_draw(k) <= r.threshold:
         r.kept += 1
         return True
     r.refused += 1
@@ -68,7 +74,15 @@ def unpark_page(k: Kernel, rxq: int) -> int:
     if p.next == NONE:
         q.parked_last = 0
     q.parked -= 1
+    k.recycle[0].reused += 1
     return pfn
+
+
+@inlined
+def stop_recycling(k: Kernel) -> None:
+    """Teardown: neither forced recycling nor a policy has a say in what becomes of pages now."""
+    k.recycle[0].forced = 0
+    k.policy[0].active = 0
 
 
 @inlined

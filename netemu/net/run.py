@@ -1,7 +1,8 @@
 """The run: packets arrive on the wire, CPUs advance one descriptor at a time, the smallest clock first.
 
-:func:`run_machine` is the only loop.  It returns to Python when it needs packets or has come to ``run.limit``, when
-the output buffer is full, when an error is noted, after a number of steps, or when everything has come to rest.
+:func:`run_machine` is the only loop.  It returns to Python when it needs packets or has come to ``run.limit``, when the
+output buffer is full, when gauges are to be read, when an error is noted, after a number of steps, or when everything
+has come to rest.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .interrupts import rx_completion
 from .local import stream_entered, stream_is_closed
 from .napi import cpu_step, has_work, next_event
 from .rss import rss_queue
+from .timeline import sample_is_due
 
 DONE = 0
 NEED_INPUT = 1
@@ -28,6 +30,7 @@ OUTPUT_FULL = 2
 FAULTED = 3
 PAUSED = 4
 DRAIN = 5  # a socket's ring is nearly full: somebody has to read it
+SAMPLE_DUE = 6
 
 RATE_RECORDED = 0
 RATE_FIXED = 1
@@ -143,6 +146,8 @@ def sleep_until(k: Kernel, cpu: int, when: int) -> None:
 @inlined
 def goes_on(k: Kernel, cpu: int) -> bool:
     """A machine's only CPU need not be compared with others: it goes on while it has work and nothing arrives."""
+    if sample_is_due(k, k.cpu[cpu].clock):
+        return False
     for dev in range(k.machine[0].devices):
         w = k.wire[dev]
         if w.blocked == 0 and w.closed == 0:
@@ -193,6 +198,8 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
         best = first_to_act(k)
         first = k.agenda[best]
         k.horizon[0] = first
+        if sample_is_due(k, first):
+            return SAMPLE_DUE
         dev = first_arrival(k, first)
         if dev == INPUT:
             return NEED_INPUT

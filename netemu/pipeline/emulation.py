@@ -10,16 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
 from ..engine import jit
-from ..engine.faults import raise_fault
 from ..errors import EmulatorError
 from ..machine import Machine
 from ..net import run as engine_run
 from ..net.device_layout import NEVER
-from ..net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS
+from ..net.run import (
+    DONE,
+    DRAIN,
+    FAULTED,
+    NEED_INPUT,
+    OUTPUT_BYTES,
+    OUTPUT_FULL,
+    OUTPUT_ROWS,
+    PAUSED,
+    SAMPLE_DUE,
+)
 from ..pcap import PACKET, Batch
 from .feed import AT_REST, BATCH_BYTES, BATCH_PACKETS, Feed
 from .frames import Frames
@@ -40,16 +50,32 @@ class State(Enum):
     DONE = "done"
 
 
+class Sampler(Protocol):
+    """Somebody who watches."""
+
+    def read(self) -> None:
+        """Take a reading, and say when the next is due."""
+
+
 class Emulation:
     """``feeds``: at most one for each device.  ``outlets``: where frames go that devices have transmitted.
 
-    ``seconds``: wall time that the engine took.  ``paced``: leave it to the caller to hand out what is transmitted.
+    ``sampler``: reads gauges when they are due.  ``seconds``: wall time that the engine took.  ``paced``: leave it to
+    the caller to hand out what is transmitted.
     """
 
-    def __init__(self, machine: Machine, feeds: Sequence[Feed], outlets: Iterable[Outlet] = ()) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        feeds: Sequence[Feed],
+        outlets: Iterable[Outlet] = (),
+        *,
+        sampler: Sampler | None = None,
+    ) -> None:
         self.machine = machine
         self.feeds = list(feeds)
         self.outlets = list(outlets)
+        self.sampler = sampler
         self.seconds = 0.0
         self.paced = False
         self._steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
@@ -87,9 +113,11 @@ class Emulation:
         reason = engine_run.run_machine(k, 0, min(steps, self._steps))
         self.seconds += time.perf_counter() - start
         if reason == FAULTED:
-            raise_fault(k)
+            self.machine.check()
         if reason == DRAIN:
             self.machine.drain_sockets()
+        if reason == SAMPLE_DUE and self.sampler is not None:
+            self.sampler.read()
         if reason == NEED_INPUT:
             return self._read()
         if reason == DONE:
@@ -129,6 +157,15 @@ class Emulation:
         """Let nothing else arrive; what has is brought to its end."""
         for feed in self.feeds:
             feed.cut_off()
+
+    def finish_polls(self) -> None:
+        """``napi_disable``: whoever is polling comes to the end of it; nothing else is brought to its end."""
+        k = self.machine.k
+        self.cut_off()
+        while any(k.softirq[cpu].running for cpu in range(self.machine.cpus)):
+            if engine_run.run_machine(k, 0, 1) not in (PAUSED, SAMPLE_DUE):
+                break
+        self.machine.check()
 
     def finish(self) -> None:
         """Ask no source for anything else; what they have given arrives, and is brought to its end."""

@@ -29,9 +29,12 @@ Change = Callable[[Frames], Frames]
 class Feed:
     """What arrives at device number ``device``.
 
-    ``repeat``: passes over a source that can be rewound.  ``changes`` see, and may change, what arrives.  ``error``:
-    what broke the source off; what came before it has arrived.  ``is_live``: the source has to be waited for.
-    ``first``: time stamp (ns) of the first packet.  ``seconds``: wall time spent reading.
+    ``repeat``: passes over a source that can be rewound; ``packets``: as many passes as it takes for so many packets.
+    ``stop_after``: packets after which nothing comes, and nothing is at its end either.  ``changes`` see, and may
+    change, what arrives.
+
+    ``error``: what broke the source off; what came before it has arrived.  ``is_live``: the source has to be waited
+    for.  ``first``: time stamp (ns) of the first packet.  ``seconds``: wall time spent reading.
     """
 
     staging: Batch
@@ -45,6 +48,8 @@ class Feed:
         rate: Rate,
         *,
         repeat: int = 1,
+        packets: int | None = None,
+        stop_after: int | None = None,
         changes: Sequence[Change] = (),
     ) -> None:
         self.device = device
@@ -55,7 +60,9 @@ class Feed:
         self.seconds = 0.0
         self.first: int | None = None
         self._k = k
-        self._passes = repeat
+        self._passes = repeat if packets is None else packets
+        self._left = packets
+        self._stop_in = stop_after
         self._changes = changes
         self._ended = False
         self._last = 0
@@ -102,6 +109,7 @@ class Feed:
         w = self._k.wire[self.device]
         w.end = w.next
         w.rxq = w.blocked = 0
+        w.eof = 1
 
     def read(self) -> bool:
         """Get the next packets, or note that there are none; False when they have to be waited for."""
@@ -110,7 +118,7 @@ class Feed:
                 self._arrive(self._waiting)
             elif self._ended:
                 self._k.wire[self.device].eof = 1
-            elif self.is_live:
+            elif self.is_live or self._stop_in == 0:
                 return False
             else:
                 self._read_from(cast(Source, self.source))
@@ -141,6 +149,9 @@ class Feed:
                 f"the trace's time stamps span more than {LONGEST_TRACE_NS // 10**9 // 86400} days; "
                 "use --rate max or a fixed rate"
             )
+        if self._stop_in is not None:
+            count = min(count, self._stop_in)
+            self._stop_in -= count
         if self._changes:
             frames = Frames(self.staging.data, self.staging.records[:count])
             for change in self._changes:
@@ -153,14 +164,22 @@ class Feed:
         start = time.perf_counter()
         count = 0
         try:
-            count = source.read_into(self.staging)
-            while count == 0 and self._passes > 1 and self.first is not None:
+            count = self._take(source)
+            while count == 0 and self._left != 0 and self._passes > 1 and self.first is not None:
                 self._next_pass(source)
-                count = source.read_into(self.staging)
+                count = self._take(source)
         except CaptureError as error:
             self.error = error
         self.seconds += time.perf_counter() - start
         self.filled(count)
+
+    def _take(self, source: Source) -> int:
+        """Packets read that are to arrive."""
+        count = source.read_into(self.staging)
+        if self._left is not None:
+            count = min(count, self._left)
+            self._left -= count
+        return count
 
     def _next_pass(self, source: Source) -> None:
         self._passes -= 1

@@ -107,6 +107,33 @@ def _recycling(result: Result) -> str | None:
     return sentence + "."
 
 
+def _driver_cache(result: Result) -> str | None:
+    """What kept the driver's own cache from handing out pages."""
+    full, busy = (result["ethtool"].get(f"rx_cache_{why}", 0) for why in ("full", "busy"))
+    if not full and not busy:
+        return None
+    return (
+        f"The driver's page cache had no room for a page {count(full)} times, and {count(busy)} times its oldest page "
+        "was still held, so that it gave none."
+    )
+
+
+def _policy(result: Result) -> str | None:
+    policy = result.get("policy")
+    if policy is None:
+        return None
+    verdicts = policy["verdicts"]
+    asked = sum(verdicts.values())
+    if not asked:
+        return f"The recycle policy {policy['name']} was never asked: this driver keeps no pages in this kernel."
+    share = percent(100.0 * ratio(policy["reused"], policy["reused"] + policy["passed"]))
+    kept = percent(100.0 * verdicts["keep"] / asked)
+    return (
+        f"The recycle policy {policy['name']} kept {kept} of the pages that it was asked about, and had one to give "
+        f"for {share} of the requests."
+    )
+
+
 def _dearest_function(result: Result) -> str | None:
     times = self_times(result["callgraph"])
     if not times or not result["busy_ns"]:
@@ -122,5 +149,7 @@ _FINDINGS: tuple[Callable[[Result], str | None], ...] = (
     _lock_wait,
     _drops,
     _recycling,
+    _driver_cache,
+    _policy,
     _dearest_function,
 )

@@ -7,11 +7,11 @@ import pytest
 from netemu import KernelBug, Page, PagePool, UsageError
 from netemu.mm.layout import PG_PFMEMALLOC
 from netemu.net.page_pool import (
-    page_pool_alloc_frag,
     page_pool_put_page_bulk,
     page_pool_recycle_direct,
     page_pool_update_nid,
 )
+from netemu.net.page_pool_frag import page_pool_alloc_frag
 from netemu.net.page_pool_shutdown import page_pool_use_xdp_mem
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_PAGE_FRAG
 from netemu.net.pool_work import advance

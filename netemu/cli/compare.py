@@ -1,0 +1,78 @@
+"""``netemu compare``: one capture replayed in two ways, and what differs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from netemu.cli.interruption import Interruption
+
+
+@click.command("compare", short_help="Replay a capture in two ways and say what differs.")
+@click.argument("trace")
+@click.option("--base", required=True, metavar="'OPTIONS'", help="Options of netemu replay for the one side.")
+@click.option("--test", required=True, metavar="'OPTIONS'", help="Options of netemu replay for the other side.")
+@click.option("--html", metavar="FILE", help="Write a report with pictures, one file that needs nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the report.")
+@click.pass_context
+def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: str | None, as_json: bool) -> None:
+    """Replay the capture TRACE with the options of --base and with those of --test, and compare.
+
+    netemu compare t.pcap --base '--era v4.19' --test '--era v4.19 --recycle lifo' shows what a policy changes.
+    """
+    from netemu.cli import scenario
+    from netemu.cli.commands import complain, signal_status
+    from netemu.cli.progress import compile_if_needed
+    from netemu.report import metrics
+
+    scenarios = {"base": scenario.parse(trace, base), "test": scenario.parse(trace, test)}
+    compile_if_needed()
+    with Interruption() as interruption:
+        results = {side: _replay(given, html is not None, interruption) for side, given in scenarios.items()}
+    if interruption.signum is not None:
+        complain("interrupted before both sides were replayed")
+        ctx.exit(signal_status(interruption.signum))
+    compared: dict[str, Any] = {
+        **results,
+        "delta": metrics.delta(results["base"], results["test"]),
+        "functions": metrics.functions(results["base"], results["test"]),
+        "options": {"trace": trace, "base": base, "test": test},
+    }
+    if html is not None:
+        from netemu.report.html import compare_page
+
+        with open(html, "w", encoding="utf-8") as file:
+            file.write(compare_page(compared))
+    if as_json:
+        click.echo(json.dumps(compared, indent=2))
+    else:
+        _print(compared)
+
+
+def _replay(given: dict[str, Any], timeline: bool, interruption: Interruption) -> dict[str, Any]:
+    import netemu
+    from netemu.cli.progress import ReplayProgress
+
+    if interruption.signum is not None:
+        return {}
+    progress = ReplayProgress(interruption)
+    try:
+        result = netemu.replay(timeline=timeline, progress=progress, **given)
+    finally:
+        progress.close()
+    if result.error is not None:
+        click.echo(f"netemu: {result.error}; what came before it was replayed", err=True)
+    return result.to_dict()
+
+
+def _print(compared: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from netemu.report.comparison import render
+    from netemu.report.terminal import WIDTH
+
+    render(compared, Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH))

@@ -1,0 +1,40 @@
+"""The formats that a result can be written in, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import html, stacks, tracks, views
+
+Result = Mapping[str, Any]
+
+
+def _netlink(result: Result) -> str:
+    return json.dumps(views.netlink(result), indent=2)
+
+
+FORMATS: dict[str, Callable[[Result], str | Iterable[str]]] = {
+    "folded": stacks.folded,
+    "perf-script": stacks.perf_script,
+    "speedscope": stacks.speedscope,
+    "perfetto": tracks.perfetto,
+    "ethtool": views.ethtool,
+    "netlink": _netlink,
+    "html": html.replay_page,
+}
+NEED_TIMELINE = ("perfetto", "html")
+"""Formats that show virtual time passing."""
+
+
+def text(result: Result, form: str) -> str:
+    """``result`` in one of the formats."""
+    made = FORMATS[form](result)
+    return made if isinstance(made, str) else "".join(made)
+
+
+def write(result: Result, form: str, path: str) -> None:
+    """Write ``result`` to a file in one of the formats."""
+    Path(path).write_text(text(result, form), encoding="utf-8")

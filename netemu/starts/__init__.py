@@ -1,0 +1,1 @@
+"""Files to start from, commented and running: what ``netemu new`` copies."""
