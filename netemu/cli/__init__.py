@@ -11,6 +11,7 @@ COMMANDS = Commands(
     name="netemu",
     modules=(
         "replay",
+        "tap",
         "compare",
         "sweep",
         "export",

@@ -249,6 +249,8 @@ table(
         ("arriving", "i4"),  # row of k.feed that a NIC is taking
         ("arrived", "i8"),  # frames that came in so far, on all wires
         ("start_ns", "i8"),  # time stamp at which virtual time is 0
+        ("limit", "i8"),  # ps: nothing is done from here on
+        ("next_at", "i8"),  # ps: what could be done next when input was needed or the limit was met
         ("hold", "i8"),  # ps that local delivery holds a packet
         ("consumer_shift", "i4"),  # the consumer runs so many CPUs further than the queue
         ("window", "i4"),  # packets of a stream that may be on their way; 0: any number
