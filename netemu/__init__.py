@@ -17,32 +17,49 @@ if TYPE_CHECKING:
     from .machine import Machine
     from .net.plugin import Driver, Nic
     from .netdevice import DeviceSettings, NetDevice
+    from .net.xdp_layout import XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
     from .packets import Coalesced, SkBuff
     from .pcap import CaptureError
     from .programs import XdpProgram
     from .redirect_maps import CpuMap, DevMap, Socket, XskMap
     from .replayer import replay
     from .results import ReplayResult
+    from .xdp_batch import Batch
+    from .xdp_function import NotCompiled, xdp
+    from .xdp_maps import ArrayMap, HashMap, LpmMap
+    from .xdp_packet import Packet
 
 _HOMES = {
+    "ArrayMap": "xdp_maps",
+    "Batch": "xdp_batch",
     "CaptureError": "pcap",
     "Coalesced": "packets",
     "CpuMap": "redirect_maps",
     "DevMap": "redirect_maps",
     "DeviceSettings": "netdevice",
     "Driver": "net.plugin",
+    "HashMap": "xdp_maps",
+    "LpmMap": "xdp_maps",
     "Machine": "machine",
     "NetDevice": "netdevice",
     "Nic": "net.plugin",
+    "NotCompiled": "xdp_function",
+    "Packet": "xdp_packet",
     "Page": "handles",
     "PagePool": "handles",
     "PoolStatistics": "handles",
     "ReplayResult": "results",
     "SkBuff": "packets",
     "Socket": "redirect_maps",
+    "XDP_ABORTED": "net.xdp_layout",
+    "XDP_DROP": "net.xdp_layout",
+    "XDP_PASS": "net.xdp_layout",
+    "XDP_REDIRECT": "net.xdp_layout",
+    "XDP_TX": "net.xdp_layout",
     "XdpProgram": "programs",
     "XskMap": "redirect_maps",
     "replay": "replayer",
+    "xdp": "xdp_function",
 }
 
 
@@ -59,6 +76,13 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "XDP_ABORTED",
+    "XDP_DROP",
+    "XDP_PASS",
+    "XDP_REDIRECT",
+    "XDP_TX",
+    "ArrayMap",
+    "Batch",
     "CaptureError",
     "Coalesced",
     "CpuMap",
@@ -66,11 +90,15 @@ __all__ = [
     "DeviceSettings",
     "Driver",
     "EmulatorError",
+    "HashMap",
     "KernelBug",
+    "LpmMap",
     "Machine",
     "NetDevice",
     "NetemuError",
     "Nic",
+    "NotCompiled",
+    "Packet",
     "Page",
     "PagePool",
     "PoolStatistics",
@@ -81,4 +109,5 @@ __all__ = [
     "XdpProgram",
     "XskMap",
     "replay",
+    "xdp",
 ]

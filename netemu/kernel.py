@@ -32,6 +32,7 @@ from .net import (
     timeline,
     xdp,
     xdp_frame,
+    xdp_guest,
     xsk,
 )
 
@@ -82,5 +83,6 @@ __all__ = [
     "timeline",
     "xdp",
     "xdp_frame",
+    "xdp_guest",
     "xsk",
 ]
