@@ -16,22 +16,21 @@ if TYPE_CHECKING:
     from .handles import Page, PagePool, PoolStatistics
     from .machine import Machine
     from .net.plugin import Driver, Nic
-    from .netdevice import DeviceSettings, NetDevice
     from .net.xdp_layout import XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
+    from .netdevice import DeviceSettings, NetDevice
     from .packets import Coalesced, SkBuff
     from .pcap import CaptureError
     from .programs import XdpProgram
     from .redirect_maps import CpuMap, DevMap, Socket, XskMap
     from .replayer import replay
     from .results import ReplayResult
-    from .xdp_batch import Batch
+    from .xdp_batch import XdpBatch
     from .xdp_function import NotCompiled, xdp
     from .xdp_maps import ArrayMap, HashMap, LpmMap
-    from .xdp_packet import Packet
+    from .xdp_packet import XdpPacket
 
 _HOMES = {
     "ArrayMap": "xdp_maps",
-    "Batch": "xdp_batch",
     "CaptureError": "pcap",
     "Coalesced": "packets",
     "CpuMap": "redirect_maps",
@@ -44,7 +43,6 @@ _HOMES = {
     "NetDevice": "netdevice",
     "Nic": "net.plugin",
     "NotCompiled": "xdp_function",
-    "Packet": "xdp_packet",
     "Page": "handles",
     "PagePool": "handles",
     "PoolStatistics": "handles",
@@ -56,6 +54,8 @@ _HOMES = {
     "XDP_PASS": "net.xdp_layout",
     "XDP_REDIRECT": "net.xdp_layout",
     "XDP_TX": "net.xdp_layout",
+    "XdpBatch": "xdp_batch",
+    "XdpPacket": "xdp_packet",
     "XdpProgram": "programs",
     "XskMap": "redirect_maps",
     "replay": "replayer",
@@ -82,7 +82,6 @@ __all__ = [
     "XDP_REDIRECT",
     "XDP_TX",
     "ArrayMap",
-    "Batch",
     "CaptureError",
     "Coalesced",
     "CpuMap",
@@ -98,7 +97,6 @@ __all__ = [
     "NetemuError",
     "Nic",
     "NotCompiled",
-    "Packet",
     "Page",
     "PagePool",
     "PoolStatistics",
@@ -106,6 +104,8 @@ __all__ = [
     "SkBuff",
     "Socket",
     "UsageError",
+    "XdpBatch",
+    "XdpPacket",
     "XdpProgram",
     "XskMap",
     "replay",

@@ -29,11 +29,11 @@ class OutsideOfPackets(GuestFault, IndexError):
         self.packet = packet
 
 
-class Batch:
+class XdpBatch:
     """Packets of one receive queue; every array has one entry for each.
 
-    ``length``: bytes; ``linear``: those in the first buffer, which can be read; ``number``: of the packet among all that
-    arrived.
+    ``length``: bytes; ``linear``: those in the first buffer, which can be read; ``number``: of the packet among all
+    that arrived.
     """
 
     def __init__(self, k: Kernel, rxq: int) -> None:
@@ -74,7 +74,8 @@ class Batch:
         made = np.asarray(verdicts)
         if made.shape not in ((), (self.count,)) or made.dtype.kind not in "iub":
             raise UsageError(
-                f"a batch program answers an integer or an array of {self.count}, not {made.dtype} of shape {made.shape}"
+                f"a batch program answers an integer or an array of {self.count} verdicts, "
+                f"not {made.dtype} of shape {made.shape}"
             )
         self._rows["verdict"][self._where] = made
 
@@ -89,7 +90,7 @@ class Batch:
         memory = self._memory
         where = self._start + at
         inside = None
-        if not (isinstance(at, int) and 0 <= at and at + count <= self._shortest):
+        if not (isinstance(at, int) and at >= 0 and at + count <= self._shortest):
             inside = (np.asarray(at) >= 0) & self.holds(at + count)
             if inside.all():
                 inside = None
@@ -120,7 +121,7 @@ class Batch:
 
     @cached_property
     def _network(self) -> tuple[Integers, Integers]:
-        """Where the header behind the EtherType is, behind VLAN tags, and that EtherType; -1: the packet ends before."""
+        """Where the headers behind EtherType and VLAN tags are, and that EtherType; -1: the packet ends before."""
         kind, at = self.u16(12, -1), np.full(self.count, 14, np.int64)
         for _ in range(MOST_TAGS):
             tagged = (kind == ETH_P_8021Q) | (kind == ETH_P_8021AD)

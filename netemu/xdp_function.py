@@ -20,8 +20,8 @@ from .engine.layout import Kernel
 from .errors import KernelBug, UsageError
 from .net.xdp_guest import xdp_batched, xdp_guest_failed
 from .net.xdp_layout import XDP_ABORTED
-from .xdp_batch import Batch
-from .xdp_packet import Packet
+from .xdp_batch import XdpBatch
+from .xdp_packet import XdpPacket
 
 if TYPE_CHECKING:
     from .netdevice import NetDevice
@@ -82,7 +82,7 @@ class XdpFunction:
         if self._native is None and self.compiled is not False:
             failed = xdp_guest_failed if self.on_fault == "raise" else None
             try:
-                self._native = CompiledGuest(self.function, Packet, failed, XDP_ABORTED)
+                self._native = CompiledGuest(self.function, XdpPacket, failed, XDP_ABORTED)
             except CannotCompile as reason:
                 if self.compiled:
                     raise UsageError(f"XDP program {self} cannot be compiled: {reason}") from reason
@@ -94,7 +94,7 @@ class XdpFunction:
 
     def _guarded(self, k: Kernel) -> Callable[[Kernel, int, int, int], int]:
         """The program for each packet, in a guard that lets no exception into the engine."""
-        packet, function, index = Packet(k), self.function, operator.index
+        packet, function, index = XdpPacket(k), self.function, operator.index
 
         def run(_k: Kernel, cpu: int, _rxq: int, row: int) -> int:
             try:
@@ -109,7 +109,7 @@ class XdpFunction:
         """The program for all completions of a receive queue that wait."""
 
         def run(_k: Kernel, cpu: int, rxq: int, row: int) -> int:
-            batch = Batch(k, rxq)
+            batch = XdpBatch(k, rxq)
             try:
                 batch.judge(self.function(batch))
             except BaseException as error:
@@ -165,7 +165,7 @@ def xdp(
 ) -> Any:
     """Make an XDP program of a function that gets a packet and answers a verdict (``netemu.XDP_DROP`` and so on).
 
-    ``batch``: it gets a :class:`~netemu.xdp_batch.Batch` of all packets that wait in a receive queue, as numpy arrays,
+    ``batch``: it gets a :class:`~netemu.xdp_batch.XdpBatch` of all packets that wait in a receive queue, as numpy arrays,
     and answers an array of verdicts, or one for all.  ``compiled``: None tries to and warns (:class:`NotCompiled`) when
     the program has to run as guarded Python, True insists (UsageError), False does not try.  ``on_fault``: what happens
     when it touches what it may not or raises: "raise" ends the run with an error that names the packet, "abort" gives

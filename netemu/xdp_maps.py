@@ -82,7 +82,7 @@ class ArrayMap:
         self[index] = self[index] + amount
 
 
-# a hash is open addressing in one array of words: how many keys, lengths of its prefixes, then slots of state, key, value
+# a hash is open addressing in one array: how many keys, lengths of its prefixes, then slots of state, key and value
 COUNT, PREFIXES, HEAD = 0, 1, 2
 SLOT = 3
 

@@ -34,7 +34,7 @@ class OutsideOfPacket(GuestFault, IndexError):
     data=lambda packet: packet.k.xdp_buff[packet.row].data,
     data_end=lambda packet: packet.k.xdp_buff[packet.row].data_end,
 )
-class Packet:
+class XdpPacket:
     """What a program gets.  ``cpu`` is the one it runs on."""
 
     __slots__ = ("cpu", "data", "data_end", "k", "memory", "row")
@@ -140,7 +140,7 @@ class Packet:
         if self.linear() < 18:
             return -1
         kind = self.u16(12)
-        return self.u16(14) & 0xFFF if kind == ETH_P_8021Q or kind == ETH_P_8021AD else -1
+        return self.u16(14) & 0xFFF if kind in (ETH_P_8021Q, ETH_P_8021AD) else -1
 
     def ipv4(self) -> int:
         """Where the IPv4 header is, which is there with its options, or -1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import operator
 from collections.abc import Callable
 from functools import cache
@@ -12,19 +13,16 @@ from typing import Any
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.core.errors import NumbaError
+from numba.core.imputils import lower_constant
 from numba.extending import (
     NativeValue,
     intrinsic,
-    lower_builtin,
-    lower_constant,
     make_attribute_wrapper,
     models,
     overload,
     overload_attribute,
     overload_method,
     register_model,
-    type_callable,
     typeof_impl,
     unbox,
 )
@@ -36,6 +34,7 @@ from .native import I64, UNCHECKED, TableType, kernel_type
 
 _WORDS = TableType(types.int64, "guest words", UNCHECKED)
 _OPTIONS = {"nogil": True, "error_model": "python"}
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 _OPERATORS: dict[str, Any] = {
     "__getitem__": operator.getitem,
@@ -94,8 +93,8 @@ def _native_form(value: Any) -> Any:
     if not isinstance(value, FunctionType):
         return value
     if value not in _forms:
-        _forms[value] = njit(**_OPTIONS)(value)  # stands for itself while what it calls is looked at
-        _forms[value] = njit(**_OPTIONS)(_scoped(value))
+        _forms[value] = njit(**_INNER)(value)  # stands for itself while what it calls is looked at
+        _forms[value] = njit(**_INNER)(_scoped(value))
     return _forms[value]
 
 
@@ -146,12 +145,22 @@ def _nothing(_self: Any) -> None:
     """What a method does that has nothing to do in compiled code."""
 
 
+def _typing(function: Any, applies: Callable[[tuple[Any, ...]], bool]) -> Callable[..., Any]:
+    """What numba asks for an implementation: the function itself, under its own parameters."""
+
+    def implementation(*args: Any) -> Any:
+        return _scoped(function) if applies(args) else None
+
+    implementation.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return implementation
+
+
 def _always(function: Any) -> Callable[..., Any]:
-    return lambda *_types: _scoped(function)
+    return _typing(function, lambda _args: True)
 
 
 def _only_for(made: GuestType, function: Any) -> Callable[..., Any]:
-    return lambda *args: _scoped(function) if args[0] is made else None
+    return _typing(function, lambda args: args[0] is made)
 
 
 def _declare_values(python: type, kind: type, made: GuestType) -> None:
@@ -193,22 +202,18 @@ def _declare_values(python: type, kind: type, made: GuestType) -> None:
 
 @cache
 def _maker(python: type) -> Any:
-    """``make(field, ...)`` for an object in compiled code."""
+    """``make(k, cpu, row)`` for a guest's subject in compiled code."""
     made = guest_type(python)
 
-    def make(*_fields: Any) -> None:
-        """Stands for the constructor."""
+    @intrinsic  # type: ignore[untyped-decorator]
+    def make(_context: Any, k: Any, cpu: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            struct = cgutils.create_struct_proxy(made)(context, builder)
+            for field, value in zip(made.declared.fields, args, strict=True):
+                setattr(struct, field, value)
+            return struct._getvalue()
 
-    @type_callable(make)  # type: ignore[untyped-decorator]
-    def typed(_context: Any) -> Any:
-        return lambda *_args: made
-
-    @lower_builtin(make, types.VarArg(types.Any))  # type: ignore[untyped-decorator]
-    def lowered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        struct = cgutils.create_struct_proxy(made)(context, builder)
-        for field, kind, value in zip(made.declared.fields, sig.args, args, strict=True):
-            setattr(struct, field, context.cast(builder, value, kind, _member(field)))
-        return struct._getvalue()
+        return made(kernel_type(), types.int64, types.int64), generate
 
     return make
 
@@ -223,17 +228,17 @@ def compiled(function: Any, subject: type, failed: KernelFunction | None, aborte
             guest_type(python)
         make = _maker(subject)
         try:
-            program = njit(**_OPTIONS)(_scoped(function))
+            program = njit(**_INNER)(_scoped(function))
             program.compile((guest_type(subject),))
             (made,) = program.overloads.values()
             if not isinstance(types.unliteral(made.signature.return_type), types.Integer):
                 raise CannotCompile(f"it answers {made.signature.return_type}, not always an integer")
-            whole = njit(**_OPTIONS)(_entry(program, make, failed, aborted))
+            whole = njit(**_OPTIONS, no_cpython_wrapper=True)(_entry(program, make, failed, aborted))
             whole.compile((kernel_type(), types.int64, types.int64, types.int64))
-        except NumbaError as error:
+        except CannotCompile:
+            raise
+        except Exception as error:  # a compiler has many ways to say no
             raise CannotCompile(_reason(error)) from error
-        except (TypeError, NotImplementedError, KeyError, ValueError) as error:
-            raise CannotCompile(str(error)) from error
     (entry,) = whole.overloads.values()
     pointer = entry.library.get_pointer_to_function(entry.fndesc.llvm_cfunc_wrapper_name)
     return pointer, whole
@@ -272,7 +277,8 @@ def routine(function: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The line of a compiler's message that says what it does not take."""
+    """What of a compiler's message says what it does not take, and where in the program."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Failed in", "During:", "File ", "- "))]
-    return (told or lines or ["no reason given"])[0]
+    told = [line for line in lines if not line.startswith(("Failed in", "During:", "File ", "- ", "<"))]
+    line = getattr(getattr(error, "loc", None), "line", None)
+    return (told or lines or ["no reason given"])[0].rstrip(".") + (f" (line {line})" if line else "")

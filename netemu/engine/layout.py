@@ -150,8 +150,8 @@ class Kernel:
 
     ``arrays`` holds each table as a numpy array, for bulk set-up and for reports; it owns the memory.
     ``sizes`` counts the rows in use of tables that grow, ``callables`` what :func:`~netemu.engine.kernel.indirect`
-    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`), ``raised`` what Python
-    that the engine called has raised, to be raised in place of the fault that it noted.
+    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`), ``raised`` what
+    Python that the engine called has raised, to be raised in place of the fault that it noted.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
