@@ -118,7 +118,7 @@ table(
         ("packet", "i8"),
         ("address", "i8"),  # where the frame starts in k.memory, and how much of it lies there; if bytes are kept
         ("linear", "i4"),
-        ("verdict", "i4"),  # of a program that was given several completions at once
+        ("verdict", "i8"),  # of a program that was given several completions at once
     ],
 )
 table(
