@@ -172,6 +172,7 @@ table(
         ("irq_due", "i8"),  # when its interrupt fires, ps; NEVER: nothing has completed
         ("rx_pending", "i4"),  # frames received since the interrupt was armed
         ("started", "i8"),  # when the poll that runs began
+        ("tx_cleaned", "i4"),  # transmissions that it has cleaned, on all its queues
         ("polls", "i8"),
         ("arms", "i8"),
         ("events", "i8"),

@@ -115,6 +115,7 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     n.work = 0
     n.tx_work = 0
     n.tx_busy = 0
+    n.tx_cleaned = 0
     n.cleaning = n.txq
     n.refill_short = 0
     n.polls += 1
@@ -149,7 +150,7 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
         s.budget -= n.work
         k.cpu[cpu].node = n.poll_node
         napi_complete_done(k, cpu, napi)
-    record_span(k, cpu, napi, n.started, n.work, n.tx_work)
+    record_span(k, cpu, napi, n.started, n.work, n.tx_cleaned)
     k.cpu[cpu].node = s.node
 
 
@@ -168,6 +169,7 @@ def next_tx_queue(k: Kernel, cpu: int, napi: int) -> bool:
     n = k.napi[napi]
     if k.xdp_cpu[cpu].returned != 0:
         xdp_flush_frame_bulk(k, cpu)
+    n.tx_cleaned += n.tx_work
     if n.tx_work > 0 and n.cleaning == n.txq:
         tx_completed(k, cpu, n.txq)
     if n.tx_work >= k.netdev[n.dev].tx_cq_budget:
