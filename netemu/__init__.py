@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from .errors import EmulatorError, KernelBug, NetemuError, UsageError
 
 if TYPE_CHECKING:
-    from .handles import Page, PagePool, PoolStatistics, SkBuff
+    from .handles import Page, PagePool, PoolStatistics
     from .machine import Machine
     from .net.plugin import Driver, Nic
     from .netdevice import DeviceSettings, NetDevice
+    from .packets import Coalesced, SkBuff
     from .pcap import CaptureError
     from .programs import XdpProgram
     from .redirect_maps import CpuMap, DevMap, Socket, XskMap
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CaptureError": "pcap",
+    "Coalesced": "packets",
     "CpuMap": "redirect_maps",
     "DevMap": "redirect_maps",
     "DeviceSettings": "netdevice",
@@ -36,7 +38,7 @@ _HOMES = {
     "PagePool": "handles",
     "PoolStatistics": "handles",
     "ReplayResult": "results",
-    "SkBuff": "handles",
+    "SkBuff": "packets",
     "Socket": "redirect_maps",
     "XdpProgram": "programs",
     "XskMap": "redirect_maps",
@@ -58,6 +60,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CaptureError",
+    "Coalesced",
     "CpuMap",
     "DevMap",
     "DeviceSettings",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class NetemuError(Exception):
     """Base of every error that netemu raises on purpose; its text is one line for a person."""
@@ -14,13 +16,15 @@ class UsageError(NetemuError, ValueError):
 class KernelBug(NetemuError):
     """Emulated kernel code hit a condition for which the real one would complain or crash.
 
-    ``code`` is the short name of the condition, ``where`` the call path (root first) that met it.
+    ``code`` is the short name of the condition, ``where`` the call path (root first) that met it.  ``reports``: what a
+    checked machine has to say about it, each with the rule, the object and its history.
     """
 
-    def __init__(self, message: str, *, code: str, where: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *, code: str, where: tuple[str, ...] = (), reports: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
         self.code = code
         self.where = where
+        self.reports = reports
 
 
 class EmulatorError(NetemuError):

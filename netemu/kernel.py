@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import agenda, cacheline, era, events, faults, log, path, spinlock
+from .engine import agenda, cacheline, era, events, faults, inject, log, path, spinlock
 from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
@@ -53,6 +53,7 @@ __all__ = [
     "era",
     "events",
     "faults",
+    "inject",
     "interrupts",
     "local",
     "log",

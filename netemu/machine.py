@@ -1,28 +1,45 @@
 """One emulated machine: memory, CPUs, an era and a platform, and the objects that live on it.
 
-The objects (:class:`Page`, :class:`SkBuff`, :class:`PagePool`, :class:`NetDevice`) are handles over the
+The objects (:class:`Page`, :class:`PagePool`, :class:`~netemu.SkBuff`, :class:`NetDevice`) are handles over the
 machine's state; what they do is done by the same kernel functions that a replay runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
 from . import kernel as _kernel
+from .checks.checker import Checker, raise_reports, stock_reports
+from .checks.history import Recorder
+from .checks.reports import Report
 from .engine.agenda import agenda_lengths, set_up_agenda
 from .engine.era import SWITCHES, set_switch
 from .engine.faults import raise_fault
+from .engine.inject import MAX_SITES
 from .engine.kernel import MAX_FUNCTIONS
 from .engine.layout import MAX_DEVICES, Kernel
 from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
-from .handles import Page, PagePool, SkBuff
-from .mm.layout import MAX_ORDER, NONE, NR_FRAG_CACHES, NR_ORDERS, NR_PCP_LISTS, PAGE_ARRAY_ROWS, PAGE_SIZE
+from .handles import Page, PagePool
+from .injection import Injection, arm
+from .interleaving import Interruption, interleave, interrupted
+from .mm.layout import (
+    MAX_ORDER,
+    NAPI_FRAGS,
+    NONE,
+    NR_FRAG_CACHES,
+    NR_ORDERS,
+    NR_PCP_LISTS,
+    PAGE_ARRAY_ROWS,
+    PAGE_SIZE,
+    PG_PFMEMALLOC,
+    PG_TAIL,
+)
 from .mm.zone_setup import free_zone, low_watermark, zone_batchsize
 from .net import rss, skbuff, xdp_setup
 from .net.bql import NO_SLACK_YET
@@ -32,29 +49,36 @@ from .net.plugin import Driver
 from .net.plugin_loader import load_driver
 from .net.pool_layout import MAX_POOLS, PP_ALLOC_CACHE_SIZE
 from .net.pool_setup import create_page_pool
+from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
 from .netdevice import DeviceSettings, NetDevice
+from .packets import PacketOperations
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
 from .programs import XdpProgram
 from .redirect_maps import CpuMap, DevMap, Socket, XskMap
+from .rings import RxRing, TxRing
 
 DEFAULT_ERA = "v6.1"
 DEFAULT_MEMORY_MB = 1024
 MAX_CPUS = 128
 MAX_NODES_OF_MEMORY = 8
 HELD_ROWS = 1 << 16
+CHECK_LEVELS = ("off", "quiesce", "every")
 MAX_PCP_PAGES = 1 << 20
 
 
-class Machine:
+class Machine(PacketOperations):
     """An emulated machine.
 
     ``era`` names a kernel release, ``switches`` overrides single mechanisms of it.  ``cpus`` share ``nodes``
     memory nodes of ``memory_mb`` MiB each, in blocks.  ``platform`` prices operations; ``seed`` feeds every
     random draw.  ``pcp_batch`` and ``pcp_high`` (pages) override what the kernel computes from the memory.
-    Raises :class:`netemu.UsageError` for values that make no sense.
+    ``check``: ``"off"``, ``"quiesce"`` (:meth:`quiesce` and :meth:`assert_clean` look at the state as it stands), or
+    ``"every"`` (every operation is followed, in plain Python, and reports come with the history of the page or packet);
+    ``collect``: reports are kept in :attr:`reports` instead of being raised.  Raises :class:`netemu.UsageError` for
+    values that make no sense.
     """
 
     def __init__(
@@ -70,7 +94,11 @@ class Machine:
         skbs: int = 1 << 17,
         pcp_batch: int | None = None,
         pcp_high: int | None = None,
+        check: str = "off",
+        collect: bool = False,
     ) -> None:
+        if check not in CHECK_LEVELS:
+            raise UsageError(f"check is one of {', '.join(CHECK_LEVELS)}, not {check!r}")
         for name, pages in (("pcp_batch", pcp_batch), ("pcp_high", pcp_high)):
             if pages is not None and not 0 <= pages <= MAX_PCP_PAGES:
                 raise UsageError(f"{name} is 0 to {MAX_PCP_PAGES} pages, not {pages}")
@@ -89,6 +117,7 @@ class Machine:
         self.nodes = nodes
         self.seed = seed
         self.platform = load_platform(platform)
+        super().__init__()
         pages = (memory_mb << 20) // PAGE_SIZE
         self.k = Kernel(
             {
@@ -106,6 +135,8 @@ class Machine:
                 "child": MAX_NODES * MAX_FUNCTIONS,
                 "path_cost": cpus * MAX_NODES,
                 "cost": MAX_FUNCTIONS,
+                "inject": MAX_SITES,
+                "first_request": MAX_SITES * MAX_NODES,
                 "log": LOG_ROWS,
                 "pool": MAX_POOLS,
                 "pool_cache": MAX_POOLS * PP_ALLOC_CACHE_SIZE,
@@ -118,6 +149,7 @@ class Machine:
                 "shelf": MAX_QUEUES,
                 "txq": 3 * MAX_QUEUES,  # behind the device's own: one of XDP_TX and one of redirect for each
                 "napi": MAX_QUEUES,
+                "completion_queue": cpus,
                 "softirq": cpus,
                 **agenda_lengths(cpus),
                 "dql": MAX_QUEUES,
@@ -130,10 +162,15 @@ class Machine:
                 "toeplitz": rss.INPUT_BYTES * 256,
             }
         )
+        self.check_level = check
+        self.checker = Checker(self.k, collect=collect) if check == "every" else None
+        self._told: list[Report] = []
         self._set_up(pages, skbs, pcp_batch, pcp_high)
         self._logged = 0
         self.devices: list[NetDevice] = []
         self.sockets: list[Socket] = []
+        self.pools: dict[int, PagePool] = {}
+        self._rings = 0
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -190,21 +227,101 @@ class Machine:
                 if self.switches["pcp_high"] == "auto" and high is None:
                     row.high_max = max(pages // 8 // local, row.high_min)
 
-    # -- contexts ------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def softirq(self, cpu: int = 0) -> Iterator[None]:
-        """Run what is inside as if in softirq on ``cpu``."""
-        c = self.k.cpu[cpu]
-        c.serving_softirq += 1
-        try:
-            yield
-        finally:
-            c.serving_softirq -= 1
+    # -- what went wrong -----------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise what emulated code has noted (:class:`netemu.KernelBug`, :class:`netemu.EmulatorError`)."""
-        raise_fault(self.k)
+        if self.checker is None:
+            raise_fault(self.k)
+        else:
+            self.checker.deliver()
+
+    @property
+    def reports(self) -> list[Report]:
+        """Everything that was found so far."""
+        return self._told if self.checker is None else self.checker.reports
+
+    def quiesce(self) -> list[Report]:
+        """Look at everything, while nothing is in the middle of anything; what was found by that.
+
+        Raises :class:`netemu.KernelBug` for it, unless the machine collects.
+        """
+        return self._at_rest(leaks=False)
+
+    def assert_clean(self) -> None:
+        """:meth:`quiesce`, and nobody holds a packet, or a page outside of pools, device rings and caches.
+
+        Raises :class:`netemu.KernelBug`, whose text says of each who holds it and since when.
+        """
+        raise_reports(self._at_rest(leaks=True))
+
+    def inject(
+        self,
+        site: str,
+        *,
+        nth: int | None = None,
+        every: int | None = None,
+        fraction: float | None = None,
+        off: bool = False,
+    ) -> Injection:
+        """Make requests at ``site`` fail from now on: the ``nth``, ``every``-th, or a seeded ``fraction`` of them.
+
+        Sites: ``page`` (page allocations, a bulk one counts once), ``skb`` (structs), ``data`` (kmalloc heads), ``dma``
+        (mappings), ``ring`` (returns to the ring of a page_pool), ``tx`` (posts to a transmit ring).  The answer counts
+        requests and failures.
+        """
+        return arm(self.k, site, nth=nth, every=every, fraction=fraction, seed=self.seed, off=off)
+
+    def wind_up(self) -> None:
+        """Bring the machine to its end: devices stop, pools are destroyed, what the kernel keeps for later is freed."""
+        for device in self.devices:
+            if device.is_open:
+                device.stop()
+        for cpu in range(self.cpus):
+            self.net_tx_action(cpu=cpu)
+            self.defer_free_flush(cpu=cpu)
+            self.page_frag_cache_drain(cpu=cpu)
+        with self.process():  # whoever takes a device down may sleep
+            for pool in self.pools.values():
+                if pool.alive and pool.users > 0:
+                    pool.destroy()
+        self.advance(ms=1_000)
+
+    def _at_rest(self, *, leaks: bool) -> list[Report]:
+        held = [pfn for device in self.devices if device.is_open for pfn in device.pages_held()]
+        if self.checker is None:
+            found = [] if self.check_level == "off" else stock_reports(self.k, Recorder(self.k), held, leaks=leaks)
+            self._told += found
+            raise_reports(found)
+            return found
+        before = len(self.checker.reports)
+        self.checker.quiesce()
+        if leaks:
+            self.checker.leaks(held)
+        self.checker.deliver()
+        return self.checker.reports[before:]
+
+    def interleave(self, *tasks: tuple[int, Callable[[], object]], schedule: Sequence[int] = ()) -> list[object]:
+        """Run ``(cpu, function)`` tasks side by side, by a schedule: :func:`netemu.interleaving.interleave`."""
+        return interleave(self, tasks, schedule)
+
+    def interrupted(
+        self,
+        place: str,
+        function: Callable[[], object],
+        *,
+        inside: str | None = None,
+        returning: bool = False,
+        nth: int = 1,
+    ) -> AbstractContextManager[Interruption]:
+        """Let ``function`` run at a named place inside a kernel function: :func:`netemu.interleaving.interrupted`."""
+        return interrupted(self, place, function, inside=inside, returning=returning, nth=nth)
+
+    def touched(self, pfn: int, device: bool) -> None:
+        """Somebody reads or writes a page: a checked machine says whether it may."""
+        if self.checker is not None:
+            self.checker.touched(pfn, device)
+            self.check()
 
     def messages(self) -> list[str]:
         """Kernel messages since the last call."""
@@ -250,57 +367,63 @@ class Machine:
             dma_dir=dma_dir,
             napi_cpu=cpu,
         )
-        return PagePool(self, number, cpu)
+        pool = self.pools[number] = PagePool(self, number, cpu)
+        return pool
 
-    def alloc_pages(self, order: int = 0, *, cpu: int = 0, nid: int = -1, compound: bool = True) -> Page | None:
+    def alloc_pages(
+        self, order: int = 0, *, cpu: int | None = None, nid: int = -1, compound: bool = True
+    ) -> Page | None:
         """A block of ``1 << order`` pages from the page allocator; None: no memory."""
-        pfn = _kernel.page_alloc.alloc_pages_node(self.k, cpu, nid, order, int(compound))
+        pfn = _kernel.page_alloc.alloc_pages_node(self.k, self.where(cpu), nid, order, int(compound))
         self.check()
         return None if pfn == NONE else Page(self, pfn)
 
-    def _skb(self, number: int) -> SkBuff:
+    def page_frag_alloc(self, size: int, *, cpu: int | None = None) -> Page:
+        """``napi_alloc_frag``: a piece of ``size`` bytes of the CPU's page fragment cache, at ``.offset`` in the page.
+
+        :meth:`Page.frag_free` gives it back.  Raises MemoryError when there is no page.
+        """
+        where = self.where(cpu)
+        with self.usually_in_softirq(where):
+            at = _kernel.page_frag.page_frag_alloc(self.k, where, NAPI_FRAGS, size)
         self.check()
-        if number == NONE:
-            raise MemoryError("no memory for an sk_buff")
-        return SkBuff(self, number)
+        if at == NONE:
+            raise MemoryError("no memory for a page fragment")
+        page = Page(self, at // PAGE_SIZE)
+        head = self.k.pages[page.pfn].head if self.k.pages[page.pfn].flags & PG_TAIL else page.pfn
+        return Page(self, head, at - head * PAGE_SIZE)
 
-    def build_skb(self, page: Page, *, frag_size: int = PAGE_SIZE, offset: int = 0, cpu: int = 0) -> SkBuff:
-        """``build_skb``: takes over one reference of ``page``; ``frag_size`` includes the shared info (320 bytes)."""
-        return self._skb(skbuff.build_skb(self.k, cpu, page.pfn, offset, frag_size))
-
-    def napi_build_skb(self, page: Page, *, frag_size: int = PAGE_SIZE, offset: int = 0, cpu: int = 0) -> SkBuff:
-        """``napi_build_skb``: as :meth:`build_skb`, the struct from the napi cache of ``cpu``."""
-        with self.softirq(cpu):
-            return self._skb(skbuff.napi_build_skb(self.k, cpu, page.pfn, offset, frag_size))
-
-    def alloc_skb(self, size: int, *, cpu: int = 0) -> SkBuff:
-        """``alloc_skb``: the head is a small object."""
-        return self._skb(skbuff.alloc_skb(self.k, cpu, size, 0))
-
-    def napi_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
-        """``napi_alloc_skb``: a receive buffer with 64 bytes of headroom."""
-        with self.softirq(cpu):
-            return self._skb(skbuff.napi_alloc_skb(self.k, cpu, length))
-
-    def netdev_alloc_skb(self, length: int, *, cpu: int = 0) -> SkBuff:
-        """``netdev_alloc_skb``: the same from any context."""
-        return self._skb(skbuff.netdev_alloc_skb(self.k, cpu, length))
-
-    def napi_consume_skb(self, skb: SkBuff, budget: int = 64, *, cpu: int = 0) -> None:
-        """Free from a poll loop on ``cpu`` (in softirq); budget 0: from anywhere."""
-        with self.softirq(cpu):
-            skbuff.napi_consume_skb(self.k, cpu, skb.number, budget)
+    def page_frag_cache_drain(self, *, cpu: int | None = None) -> None:
+        """``__page_frag_cache_drain``: let go of what the CPU's page fragment caches still hold."""
+        for which in range(NR_FRAG_CACHES):
+            _kernel.page_frag.page_frag_cache_drain(self.k, self.where(cpu), which)
         self.check()
 
-    def consume_skb(self, skb: SkBuff, *, cpu: int = 0) -> None:
-        """Drop one user of a delivered packet."""
-        skbuff.consume_skb(self.k, cpu, skb.number)
+    def advance(self, *, ms: int) -> int:
+        """Let time pass for delayed work (pools in shutdown); how many pieces of work ran."""
+        ran = advance(self.k, self.where(None), ms)
         self.check()
+        return ran
 
-    def kfree_skb(self, skb: SkBuff, *, cpu: int = 0) -> None:
-        """Drop one user of a packet that is dropped."""
-        skbuff.kfree_skb(self.k, cpu, skb.number)
-        self.check()
+    def rx_ring(self, size: int = 256) -> RxRing:
+        """The receive ring of a driver that the script plays."""
+        self._rings += 1
+        return RxRing(self, size, f"receive ring {self._rings}")
+
+    def tx_ring(self, size: int = 256) -> TxRing:
+        """The transmit ring of a driver that the script plays."""
+        self._rings += 1
+        return TxRing(self, size, f"transmit ring {self._rings}")
+
+    @contextmanager
+    def memory_pressure(self) -> Iterator[None]:
+        """Pages that are allocated inside come from the emergency reserve."""
+        m = self.k.machine[0]
+        before, m.new_page_flags = m.new_page_flags, m.new_page_flags | PG_PFMEMALLOC
+        try:
+            yield
+        finally:
+            m.new_page_flags = before
 
     def netdev(
         self,

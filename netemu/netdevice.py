@@ -212,12 +212,22 @@ class NetDevice:
         return {name: sum(row[value] for row in rows) for value, name in enumerate(VERDICTS)}
 
     def stop(self) -> None:
-        """``ndo_stop``: give back every buffer and destroy the pools."""
+        """``ndo_stop``: free what is on the transmit rings, give back every buffer and destroy the pools."""
+        self._clean_transmit_rings()
         with blaming(self.driver, "stop"):
             self.driver.stop(self.nic)
         self.is_open = False
         self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
+
+    def _clean_transmit_rings(self) -> None:
+        k = self.machine.k
+        for index in range(self.nic.queues):
+            cpu = self.nic.cpu(index)
+            txq = k.txq[self.nic.txq(index)]
+            with blaming(self.driver, "tx_poll_one"), self.machine.softirq(cpu):
+                while txq.head != txq.tail and not k.error[0].code:
+                    self.driver.tx_poll_one(k, cpu, self.nic.txq(index), 0)
 
     def ethtool(self) -> dict[str, int]:
         """``ethtool -S``: the driver's private counters."""

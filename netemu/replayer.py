@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,15 @@ import numpy as np
 from .arrivals import Rate
 from .checks.conservation import take_stock
 from .engine import jit
-from .engine.faults import raise_fault
-from .errors import EmulatorError, UsageError
+from .errors import EmulatorError, KernelBug, UsageError
+from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
-from .mm.layout import NR_FRAG_CACHES
-from .mm.page_frag import page_frag_cache_drain
 from .net import run as engine_run
+from .net import skbuff
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, SAMPLE_DUE
+from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, PAUSED, SAMPLE_DUE
 from .net.skbuff import skb_defer_free_flush
 from .netdevice import DeviceSettings, NetDevice
 from .pcap import PACKET, Batch, CaptureError, open_writer
@@ -73,6 +72,9 @@ class Replay:
         self._shift = 0
         self._passes = 1
         self._left: int | None = None
+        self._accepted = 0
+        self.down_after: int | None = None
+        """Packets after which the device goes down, whatever is under way."""
         self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
         k = machine.k
         if k.arrays["feed"].dtype != PACKET:
@@ -101,8 +103,11 @@ class Replay:
                 now = time.perf_counter()
                 self.emulate_seconds += now - start
                 if reason == FAULTED:
-                    raise_fault(k)
+                    self.machine.check()
                 elif reason == NEED_INPUT:
+                    if self._accepted == self.down_after:
+                        self._finish_polls()
+                        break
                     self._read()
                 elif reason == OUTPUT_FULL:
                     self._write()
@@ -125,6 +130,15 @@ class Replay:
             if self._writer is not None:
                 self._writer.close()
         return finished
+
+    def _finish_polls(self) -> None:
+        """``napi_disable``: whoever is polling comes to the end of it; nothing else is brought to its end."""
+        k = self.machine.k
+        self._cut_off()
+        while any(k.softirq[cpu].running for cpu in range(self.machine.cpus)):
+            if engine_run.run_machine(k, 0, 1) != PAUSED:
+                break
+        self.machine.check()
 
     def _cut_off(self) -> None:
         """Take no more packets; what is inside is brought to its end."""
@@ -174,6 +188,9 @@ class Replay:
                 f"the trace's time stamps span more than {LONGEST_TRACE_NS // 10**9 // 86400} days; "
                 "use --rate max or a fixed rate"
             )
+        if self.down_after is not None:
+            count = min(count, self.down_after - self._accepted)
+        self._accepted += count
         w.next = 0
         w.end = count
 
@@ -214,6 +231,8 @@ def replay(
     netdev_budget: int = NETDEV_BUDGET,
     options: Mapping[str, str] | None = None,
     settings: DeviceSettings | None = None,
+    inject: Sequence[str] = (),
+    check: str = "off",
     out: str | os.PathLike[str] | None = None,
     timeline: bool = False,
     progress: Progress | None = None,
@@ -231,7 +250,9 @@ def replay(
     may have on their way or unread before its sender stops (0: any number); packets belong to ``streams`` streams in
     turn.  ``nodes``, ``memory_mb``, ``pcp_batch``, ``pcp_high``: as for :class:`netemu.Machine`.  ``netdev_budget``:
     packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
-    ``out``: capture file for what was transmitted.
+    ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
+    (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
+    as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture file for what was transmitted.
     ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
@@ -247,6 +268,7 @@ def replay(
     if not 1 <= netdev_budget <= 1 << 20:
         raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
+    plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     with closing(open_source(trace)) as source:
@@ -261,6 +283,8 @@ def replay(
             memory_mb=memory_mb,
             pcp_batch=pcp_batch,
             pcp_high=pcp_high,
+            check=check,
+            collect=True,
         )
         policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
@@ -281,6 +305,8 @@ def replay(
         initial = take_stock(k, nic.pages_held())
         sampler = Sampler(machine, nic) if timeline else None
         job = Replay(machine, nic, source, out, sampler)
+        armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
+        job.down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
         finished = job.run(repeat, packets, progress)
     if job.error is not None and k.wire[nic.number].packets == 0:
         raise job.error
@@ -289,15 +315,27 @@ def replay(
         data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
     if sampler is not None:
         data["timeline"] = sampler.report()
+    counted = [(injection, injection.requests, injection.failed) for injection in armed]
+    for injection in armed:
+        machine.inject(injection.site, off=True)
     for cpu in range(cpus):
         if k.softnet[cpu].defer_count:
             with machine.softirq(cpu):
                 skb_defer_free_flush(k, cpu)
     nic.stop()
     for cpu in range(cpus):
-        _drop_fragment_caches(machine, cpu)
+        _consume_held(machine, cpu)
+        machine.page_frag_cache_drain(cpu=cpu)
+    if job.down_after is not None:
+        machine.wind_up()
     final = take_stock(k)
     data["leaks"] = [*final.leaks, *final.errors]
+    if check != "off":
+        with suppress(KernelBug):  # its reports are kept, and say the same
+            machine.assert_clean()
+        data["leaks"] += [str(report) for report in machine.reports]
+    if plans:
+        data["injected"] = {i.site: {"requests": n, "failed": f} for i, n, f in counted}
     data |= {
         "era": era,
         "switches": dict(switches or {}),
@@ -382,9 +420,14 @@ def start_books(machine: Machine) -> None:
             zones[name] = 0
 
 
-def _drop_fragment_caches(machine: Machine, cpu: int) -> None:
-    for which in range(NR_FRAG_CACHES):
-        page_frag_cache_drain(machine.k, cpu, which)
+def _consume_held(machine: Machine, cpu: int) -> None:
+    """The local consumer of a CPU takes what it still holds (nothing, unless the device went down in mid-traffic)."""
+    k = machine.k
+    s = k.softirq[cpu]
+    mask = k.run[0].held_mask
+    while s.held_head != s.held_tail:
+        skbuff.consume_skb(k, cpu, k.held[cpu * (mask + 1) + (s.held_head & mask)])
+        s.held_head += 1
     machine.check()
 
 

@@ -22,6 +22,8 @@ COMMANDS = Commands(
         "reproduce",
         "calibrate",
         "conformance",
+        "museum",
+        "exhaust",
         "bench",
         "warmup",
     ),

@@ -90,6 +90,12 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     callback=values.assignments,
     help="An option that the driver declares; may be repeated.",
 )
+@click.option(
+    "--inject",
+    multiple=True,
+    metavar="SITE=N|every:N|P%",
+    help="Make requests fail: page, skb, data, dma, ring or tx; down=N takes the device down. May be repeated.",
+)
 @machine_options
 @exports.options
 @click.option(

@@ -24,6 +24,7 @@ from typing import Any, TypeVar, overload
 
 from . import jit
 from .layout import DECLARED, Kernel, PrivateTable
+from .watch import watched_form
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,12 +70,15 @@ class KernelFunction:
         self._interpreted: Callable[..., Any] | None = None
         self._compiled: Any = None
         self._compiling = False
+        self._watched: Callable[..., Any] | None = None
         self._call: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<kernel function {self.name}>"
 
     def __call__(self, *arguments: Any) -> Any:
+        if getattr(arguments[0], "watch", None) is not None:
+            return self.watched()(*arguments)
         if self._call is None:
             self._call = self.compiled_entry() if jit.JIT else self.interpreted()
         return self._call(*arguments)
@@ -107,6 +111,18 @@ class KernelFunction:
                 if isinstance(value, KernelFunction):
                     scope[name] = value.interpreted()
         return self._interpreted
+
+    def watched(self) -> Callable[..., Any]:
+        """The function as a watched machine runs it: plain Python, with a wrapper around it and all it calls."""
+        if self._watched is None:
+            body, scope = self._body()
+            names = body.__code__.co_varnames[: body.__code__.co_argcount]
+            self._watched = watched_form(self, body, with_cpu=names[1:2] == ("cpu",)) if names[:1] == ("k",) else body
+            for name in _referenced(body.__code__):
+                value = scope.get(name)
+                if isinstance(value, KernelFunction):
+                    scope[name] = value.interpreted() if value.__module__ in _ACCOUNTING else value.watched()
+        return self._watched
 
     def is_kept(self) -> bool:
         """Does the disk cache know when its compiled form is stale?"""
@@ -160,8 +176,8 @@ class KernelFunction:
 
     def address(self, k: Kernel) -> int:
         """What compiled code calls through :func:`indirect`; when interpreting, a number in ``k.callables``."""
-        if not jit.JIT:
-            k.callables.append(self.interpreted())
+        if k.watch is not None or not jit.JIT:
+            k.callables.append(self.interpreted() if k.watch is None else self.watched())
             return len(k.callables) - 1
         self.compiled_entry()
         (overload,) = self._compile().overloads.values()
@@ -171,6 +187,10 @@ class KernelFunction:
             raise TypeError(f"{self.name} must return an integer to be called through its address")
         pointer: int = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
         return pointer
+
+
+_ACCOUNTING = {f"netemu.engine.{name}" for name in ("events", "faults", "log", "path")}
+"""Modules whose functions are about emulated code rather than a part of it: nobody follows them."""
 
 
 def indirect(k: Kernel, address: int, a: int, b: int, c: int) -> int:

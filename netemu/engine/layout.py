@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .watch import Watch
 
 DECLARED: list[str] = []
 """Everything that compiled code knows by number or offset (tables, switches, names, messages), in order.
@@ -147,7 +150,7 @@ class Kernel:
 
     ``arrays`` holds each table as a numpy array, for bulk set-up and for reports; it owns the memory.
     ``sizes`` counts the rows in use of tables that grow, ``callables`` what :func:`~netemu.engine.kernel.indirect`
-    calls when interpreting.
+    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`).
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -161,6 +164,7 @@ class Kernel:
         self._address = self._directory.ctypes.data
         self._private: dict[tuple[int, int], tuple[npt.NDArray[Any], Rows]] = {}
         self.callables: list[Any] = [None]  # no function has the address 0
+        self.watch: Watch | None = None  # set before anything runs: this machine is followed call by call
         self.sizes: dict[str, int] = {}
 
     def _adopt(self, spec: TableSpec, array: npt.NDArray[Any]) -> None:

@@ -52,9 +52,11 @@ def touch_free_area(k: Kernel, cpu: int, zone: int, order: int) -> None:
 
 
 @inlined
-def add_to_free_list(k: Kernel, zone: int, pfn: int, order: int, at_tail: int) -> None:
+def add_to_free_list(k: Kernel, cpu: int, zone: int, pfn: int, order: int, at_tail: int) -> None:
     """Put the free block at ``pfn`` at the head (or tail) of its order's list."""
     area = k.free_area[zone * NR_ORDERS + order]
+    touch_page(k, cpu, pfn)
+    touch_free_area(k, cpu, zone, order)
     p = k.pages[pfn]
     p.flags |= PG_BUDDY
     p.order = order
@@ -67,27 +69,33 @@ def add_to_free_list(k: Kernel, zone: int, pfn: int, order: int, at_tail: int) -
     elif at_tail:
         p.next = NONE
         p.prev = area.tail
+        touch_page(k, cpu, area.tail)
         k.pages[area.tail].next = pfn
         area.tail = pfn
     else:
         p.prev = NONE
         p.next = area.head
+        touch_page(k, cpu, area.head)
         k.pages[area.head].prev = pfn
         area.head = pfn
 
 
 @inlined
-def del_page_from_free_list(k: Kernel, zone: int, pfn: int, order: int) -> None:
+def del_page_from_free_list(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> None:
     """Take the free block at ``pfn`` off its list."""
     area = k.free_area[zone * NR_ORDERS + order]
+    touch_page(k, cpu, pfn)
+    touch_free_area(k, cpu, zone, order)
     p = k.pages[pfn]
     if p.prev == NONE:
         area.head = p.next
     else:
+        touch_page(k, cpu, p.prev)
         k.pages[p.prev].next = p.next
     if p.next == NONE:
         area.tail = p.prev
     else:
+        touch_page(k, cpu, p.next)
         k.pages[p.next].prev = p.prev
     p.flags &= ~PG_BUDDY
     area.nr_free -= 1
@@ -113,9 +121,7 @@ def __free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> Non
         if not page_is_buddy(k, zone, buddy, order):
             break
         charge(k, cpu, MERGE)
-        touch_page(k, cpu, buddy)
-        touch_free_area(k, cpu, zone, order)
-        del_page_from_free_list(k, zone, buddy, order)
+        del_page_from_free_list(k, cpu, zone, buddy, order)
         pfn &= buddy
         order += 1
     at_tail = 0
@@ -123,9 +129,7 @@ def __free_one_page(k: Kernel, cpu: int, zone: int, pfn: int, order: int) -> Non
         combined = pfn & ~(1 << order)
         if page_is_buddy(k, zone, combined ^ (1 << (order + 1)), order + 1):
             at_tail = 1
-    touch_page(k, cpu, pfn)
-    touch_free_area(k, cpu, zone, order)
-    add_to_free_list(k, zone, pfn, order, at_tail)
+    add_to_free_list(k, cpu, zone, pfn, order, at_tail)
 
 
 @kernel_function(traced=False)
@@ -136,15 +140,11 @@ def __rmqueue_smallest(k: Kernel, cpu: int, zone: int, order: int) -> int:
         pfn = k.free_area[zone * NR_ORDERS + current].head
         if pfn != NONE:
             charge(k, cpu, BUDDY_PAGE)
-            touch_page(k, cpu, pfn)
-            touch_free_area(k, cpu, zone, current)
-            del_page_from_free_list(k, zone, pfn, current)
+            del_page_from_free_list(k, cpu, zone, pfn, current)
             while current > order:
                 current -= 1
                 charge(k, cpu, SPLIT)
-                touch_page(k, cpu, pfn + (1 << current))
-                touch_free_area(k, cpu, zone, current)
-                add_to_free_list(k, zone, pfn + (1 << current), current, 0)
+                add_to_free_list(k, cpu, zone, pfn + (1 << current), current, 0)
             k.zone[zone].free -= 1 << order
             k.pages[pfn].order = order
             return pfn

@@ -153,6 +153,12 @@ switch(
     "backport)",
 )
 switch(
+    "free_pages_tails",
+    "leaked freed",
+    "a block that is no compound page, freed while somebody still holds its first page: the other pages are lost, or "
+    "freed at once (e320d3012d25, v5.10)",
+)
+switch(
     "page_signature",
     "none unchecked checked",
     "the mark of a page_pool on its pages: none that lasts, one in the word of the emergency mark, which goes with it "

@@ -7,6 +7,7 @@ Source: mm/page_alloc.c, v4.19 to v6.12.
 from __future__ import annotations
 
 from ..engine.faults import fault, fault_code
+from ..engine.inject import injected, site
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import charge, spend
@@ -42,7 +43,9 @@ FREE_OF_TAIL = fault_code("MM-11", "page {a} is freed, but it is a tail of the c
 FREE_IN_USE = fault_code("MM-03", "page {a} is freed with {b} references left")
 FREE_SIGNED = fault_code("MM-10", "page_pool leak: page {a} is freed with the signature of pool {b}")
 REFCOUNT = fault_code("MM-01", "page {a}: reference dropped, but it had {b}")
+REFCOUNT_FREE = fault_code("MM-01", "page {a}: reference taken, but nobody holds it ({b} references)")
 
+PAGE_SITE = site("page")
 BULK_PAGE = cost_point("bulk_alloc_page")  # one page out of a per-CPU list into the caller's array
 TAIL_PAGE = cost_point("tail_page")  # one page of a block beyond its first, made ready or checked
 
@@ -125,7 +128,7 @@ def get_page_from_freelist(k: Kernel, cpu: int, nid: int, order: int) -> int:
 @kernel_function
 def __alloc_pages(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     """A block of ``1 << order`` pages, nearest to node ``nid``; ``comp``: as a compound page.  NONE: no memory."""
-    if order > MAX_ORDER:
+    if order > MAX_ORDER or injected(k, PAGE_SITE):
         return NONE
     if k.machine[0].scripted:
         pfn = source_alloc(k, cpu, nid, order)
@@ -159,6 +162,8 @@ def rmqueue_pcplist_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
 @kernel_function(name="__alloc_pages_bulk")
 def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
     """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory."""
+    if injected(k, PAGE_SITE):
+        return 0
     if k.machine[0].scripted:
         got = source_alloc_bulk(k, cpu, nid, count)
     else:
@@ -311,9 +316,44 @@ def put_page(k: Kernel, cpu: int, pfn: int) -> None:
 
 @kernel_function
 def __free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
-    """Drop one plain reference of a block of known order; the last one frees it."""
+    """Drop one plain reference of a block of known order; the last one frees it.
+
+    Of a block that is no compound page only the first page has references: when somebody still holds it, the other
+    pages are freed at once (v5.10), or nobody frees them ever.
+    """
+    compound = k.pages[pfn].flags & PG_HEAD
     if page_ref_sub_and_test(k, cpu, pfn, 1):
         free_the_page(k, cpu, pfn, order)
+    elif order > 0 and not compound:
+        leave_first_page(k, cpu, pfn, order)
+
+
+@kernel_function(traced=False, entry=True, rare=True)
+def free_pages(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """:func:`__free_pages` for callers outside the kernel."""
+    __free_pages(k, cpu, pfn, order)
+
+
+@kernel_function(traced=False)
+def leave_first_page(k: Kernel, cpu: int, pfn: int, order: int) -> None:
+    """The upper halves of a block go, one by one, down to its first page, which somebody still holds."""
+    k.pages[pfn].order = 0
+    if k.era[0].free_pages_tails == 0:
+        return
+    while order > 0:
+        order -= 1
+        upper = pfn + (1 << order)
+        k.pages[upper].order = order
+        free_the_page(k, cpu, upper, order)
+
+
+@kernel_function(traced=False, entry=True, rare=True)
+def get_page(k: Kernel, cpu: int, pfn: int, n: int) -> None:
+    """``n`` more plain references on a page that somebody holds already."""
+    pfn = compound_head(k, pfn)
+    if k.pages[pfn].refcount <= 0:
+        fault(k, cpu, REFCOUNT_FREE, pfn, k.pages[pfn].refcount)
+    page_ref_add(k, cpu, pfn, n)
 
 
 @kernel_function(traced=False, entry=True)

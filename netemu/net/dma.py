@@ -5,10 +5,13 @@ Where DMA is not coherent, handing memory over takes time for each cache line (`
 
 from __future__ import annotations
 
+from ..engine.inject import injected, site
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel, table
 from ..engine.path import spend
 from ..mm.layout import PAGE_SHIFT
+
+DMA_SITE = site("dma")
 
 table(
     "dma",
@@ -37,6 +40,8 @@ def maintain_lines(k: Kernel, cpu: int, size: int) -> None:
 def dma_map_page_attrs(k: Kernel, cpu: int, pfn: int) -> bool:
     """Map a whole page or block, its cache lines left as they are; False when the DMA layer fails."""
     d = k.dma[0]
+    if injected(k, DMA_SITE):
+        return False
     if d.fail_after != 0:
         if d.fail_after == 1:
             return False
@@ -51,6 +56,18 @@ def dma_unmap_page_attrs(k: Kernel, cpu: int, pfn: int) -> None:
     """Unmap what :func:`dma_map_page_attrs` mapped."""
     k.dma[0].unmappings += 1
     k.pages[pfn].dma_addr = 0
+
+
+@kernel_function(name="dma_map_page", traced=False, entry=True, rare=True)
+def map_page(k: Kernel, cpu: int, pfn: int) -> int:
+    """:func:`dma_map_page_attrs` for callers outside the kernel: 1, or 0 when the DMA layer fails."""
+    return 1 if dma_map_page_attrs(k, cpu, pfn) else 0
+
+
+@kernel_function(name="dma_unmap_page", traced=False, entry=True, rare=True)
+def unmap_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """:func:`dma_unmap_page_attrs` for callers outside the kernel."""
+    dma_unmap_page_attrs(k, cpu, pfn)
 
 
 @kernel_function(inline=True)

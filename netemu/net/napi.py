@@ -36,7 +36,7 @@ NETDEV_BUDGET_PS = 2_000_000_000
 
 RX_ACTION = cost_point("net_rx_action")
 TX_ACTION = cost_point("net_tx_action")
-DEFER_FREE_FLUSH = skb_defer_free_flush.number
+DEFER_FREE_FLUSH: int = skb_defer_free_flush.number  # type: ignore[attr-defined]
 
 
 @inlined

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..engine.events import event_kind, tracepoint
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
-from ..engine.log import message, printk
+from ..engine.log import message, printk, printk_about
 from ..mm.layout import NONE
 from .page_pool import page_pool_return_page, pop_cache
 from .page_pool_frag import page_pool_free_frag
@@ -17,7 +17,9 @@ from .ptr_ring import ring_consume
 
 NEGATIVE_INFLIGHT = message("negative_inflight", "Negative({a}) inflight packet-pages")
 RING_REFCNT_VIOLATION = message("ring_refcnt_violation", "page_pool_empty_ring() page_pool refcnt {a} violation")
-STALLED_SHUTDOWN = message("stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: {a} inflight {b} sec")
+STALLED_SHUTDOWN = message(
+    "stalled_shutdown", "page_pool_release_retry() stalled pool shutdown: id {c}, {a} inflight {b} sec"
+)
 
 POOL_FREED = event_kind("pool_freed")  # (pool)
 
@@ -134,7 +136,7 @@ def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
         return
     now = k.work[0].now
     if now >= p.defer_warn:
-        printk(k, cpu, STALLED_SHUTDOWN, inflight, seconds_between(p.defer_start, now))
+        printk_about(k, cpu, STALLED_SHUTDOWN, pool, inflight, seconds_between(p.defer_start, now))
         p.defer_warn = now + DEFER_WARN_INTERVAL_MS
     if how == 1 and p.destroy_cnt > FORCED_AFTER:
         page_pool_free(k, cpu, pool)

@@ -7,9 +7,12 @@ Source: include/linux/ptr_ring.h, v4.19 to v6.12.
 
 from __future__ import annotations
 
+from ..engine.inject import injected, site
 from ..engine.kernel import inlined
 from ..engine.layout import Kernel
 from ..mm.layout import NONE
+
+RING_SITE = site("ring")
 
 SLOTS_PER_TWO_CACHE_LINES = 16
 
@@ -31,7 +34,7 @@ def ring_produce(k: Kernel, pool: int, pfn: int) -> bool:
     """Append a page; False when the producer's slot is still occupied."""
     p = k.pool[pool]
     slot = p.ring_base + p.producer
-    if k.pool_ring[slot] != 0:
+    if k.pool_ring[slot] != 0 or injected(k, RING_SITE):
         return False
     k.pool_ring[slot] = pfn + 1
     producer = p.producer + 1

@@ -7,6 +7,7 @@ Source: net/core/dev.c (netdev_pick_tx, __dev_queue_xmit, net_tx_action) and net
 
 from __future__ import annotations
 
+from ..engine.inject import injected, site
 from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.spinlock import lock_class, spin_lock, spin_unlock
@@ -18,6 +19,7 @@ TX_QUEUE_LEN = 1000
 """dev->tx_queue_len of an Ethernet device."""
 DEV_TX_WEIGHT = 64
 """Packets that one run of a qdisc sends before others get a turn."""
+TX_SITE = site("tx")  # the driver cannot map the packet, and drops it
 
 TX_LOCKS = lock_class("netdev_queue->_xmit_lock", MAX_QUEUES)
 
@@ -39,6 +41,10 @@ def netdev_pick_tx(k: Kernel, cpu: int, dev: int, skb: int) -> int:
 def sch_direct_xmit(k: Kernel, cpu: int, txq: int, skb: int) -> bool:
     """One packet to the driver, under the queue's lock.  False: the queue is stopped, and the packet still here."""
     q = k.txq[txq]
+    if injected(k, TX_SITE):
+        k.run[0].dropped_by_qdisc += 1
+        kfree_skb(k, cpu, skb)
+        return True
     spin_lock(k, cpu, TX_LOCKS + txq)
     taken = indirect(k, k.ops[q.dev * NR_OPS + OP_XMIT], cpu, txq, skb) == 0
     if taken:

@@ -69,14 +69,20 @@ def marks_can_mix(k: Kernel, to: int, source: int) -> bool:
     return ours == theirs
 
 
+@kernel_function(traced=False, entry=True, rare=True)
+def page_pool_ref_page(k: Kernel, cpu: int, pfn: int) -> None:
+    """One more share of a pool page (v6.8): it comes back to the pool as a fragment does."""
+    k.pages[pfn].frag_count += 1
+
+
 @kernel_function(traced=False)
 def share_moved_frags(k: Kernel, cpu: int, source: int) -> None:
     """The clones of ``source`` keep its fragments: references for those that were moved."""
     i = k.shinfo[k.skb[source].shinfo]
     for n in range(i.nr_frags):
-        page = k.pages[compound_head(k, i.frag_page[n])]
-        if k.era[0].skb_coalesce == 4 and k.skb[source].pp_recycle != 0 and page.pp != 0:
-            page.frag_count += 1
+        pfn = compound_head(k, i.frag_page[n])
+        if k.era[0].skb_coalesce == 4 and k.skb[source].pp_recycle != 0 and k.pages[pfn].pp != 0:
+            page_pool_ref_page(k, cpu, pfn)
         else:
             skb_frag_ref(k, cpu, source, n)
 

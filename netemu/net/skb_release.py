@@ -1,7 +1,7 @@
 """Freeing packets: every way that an sk_buff, its fragments, its fragment list and its head go.
 
 Source: net/core/skbuff.c (skb_release_data, skb_free_head, __kfree_skb, kfree_skb, consume_skb, napi_consume_skb,
-kfree_skb_list, skb_attempt_defer_free), v4.19 to v6.12.
+kfree_skb_list, skb_attempt_defer_free) and net/core/dev.c (dev_kfree_skb_irq, net_tx_action), v4.19 to v6.12.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..engine.events import event_kind, tracepoint
 from ..engine.faults import fault, fault_code
 from ..engine.kernel import indirect, inlined, kernel_function
-from ..engine.layout import Kernel
+from ..engine.layout import Kernel, table
 from ..mm.layout import NONE
 from ..mm.page_alloc import put_page
 from ..mm.page_frag import page_frag_free
@@ -34,6 +34,8 @@ from .skb_slab import (
 SKB_DEAD = fault_code("SK-01", "sk_buff {a} is used after its last reference was dropped")
 SKB_CONTEXT = fault_code("SK-09", "napi_consume_skb of sk_buff {a} with budget {b} outside softirq")
 NOT_CONNECTED = fault_code("emulator", "sk_buff {a} is on a fragment list, but connect_skb_calls was not called for it")
+
+table("completion_queue", "i4")  # [cpu] -> newest packet that waits for net_tx_action + 1
 
 FRAGMENT_FREE = event_kind("fragment_free")  # (page): one reference dropped as a page fragment
 CONSUME = event_kind("consume")  # (skb): delivered
@@ -184,6 +186,34 @@ def consume_skb(k: Kernel, cpu: int, skb: int) -> None:
         __kfree_skb(k, cpu, skb)
 
 
+@kernel_function(name="__dev_kfree_skb_irq", entry=True, rare=True)
+def dev_kfree_skb_irq(k: Kernel, cpu: int, skb: int) -> None:
+    """Drop one user, in an interrupt handler; the last leaves the packet to :func:`free_completion_queue`."""
+    if skb_unref(k, cpu, skb):
+        k.skb[skb].next = k.completion_queue[cpu]
+        k.completion_queue[cpu] = skb + 1
+
+
+@kernel_function(name="__dev_kfree_skb_any", entry=True, rare=True)
+def dev_kfree_skb_any(k: Kernel, cpu: int, skb: int) -> None:
+    """Free now, or later when this is a hard interrupt or interrupts are off."""
+    if k.cpu[cpu].hardirq != 0:
+        dev_kfree_skb_irq(k, cpu, skb)
+    else:
+        consume_skb(k, cpu, skb)
+
+
+@kernel_function(name="net_tx_action", traced=False, entry=True, rare=True)
+def free_completion_queue(k: Kernel, cpu: int) -> None:
+    """The first half of net_tx_action: free the packets that interrupt handlers have left, newest first."""
+    skb = k.completion_queue[cpu] - 1
+    k.completion_queue[cpu] = 0
+    while skb != NONE:
+        following = k.skb[skb].next - 1
+        __kfree_skb(k, cpu, skb)
+        skb = following
+
+
 @kernel_function(name="__kfree_skb_defer", entry=True, rare=True)
 def kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
     """Free from a poll loop without looking at the users: the struct goes to this CPU's cache."""
@@ -196,7 +226,7 @@ def kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
 def napi_consume_skb(k: Kernel, cpu: int, skb: int, budget: int) -> None:
     """Drop one user from a poll loop: the struct goes to this CPU's cache.  Budget 0 means: not in NAPI."""
     if budget == 0:
-        consume_skb(k, cpu, skb)
+        dev_kfree_skb_any(k, cpu, skb)
         return
     c = k.cpu[cpu]
     if c.serving_softirq == 0 and c.bh_disabled == 0:

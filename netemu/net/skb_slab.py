@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..engine.cacheline import fetch_line
 from ..engine.events import event_kind, tracepoint
 from ..engine.faults import fault, fault_code
+from ..engine.inject import injected, site
 from ..engine.kernel import cost_point, inlined, kernel_function
 from ..engine.layout import Kernel
 from ..engine.path import charge
@@ -21,6 +22,9 @@ from .skb_layout import (
     SKB_IN_SLAB,
 )
 from .slab_partial import slab_give, slab_take
+
+SKB_SITE = site("skb")  # structs
+DATA_SITE = site("data")  # small objects: heads that are not page memory
 
 NO_ROWS = fault_code("emulator", "the table of {a} is full: {b} rows; give the machine more")
 
@@ -47,6 +51,8 @@ KFREE = event_kind("kfree")  # (serial of the object)
 def structs_run_dry(k: Kernel) -> bool:
     """Count one struct against the limit that a test has set; True when nothing is left."""
     s = k.slab[0]
+    if injected(k, SKB_SITE):
+        return True
     if s.skb_limit == 0:
         return False
     if s.skb_limit == 1:
@@ -175,7 +181,7 @@ def kfree_skbmem(k: Kernel, cpu: int, skb: int) -> None:
 def kmem_cache_alloc_bulk(k: Kernel, cpu: int, count: int) -> int:
     """``count`` structs into this CPU's napi cache, all or none."""
     s = k.slab[0]
-    if s.skb_limit != 0 and s.skb_limit <= count:
+    if injected(k, SKB_SITE) or (s.skb_limit != 0 and s.skb_limit <= count):
         return 0
     base = cpu * NAPI_SKB_CACHE_SIZE
     for i in range(count):
@@ -305,6 +311,8 @@ def kmalloc_size(size: int) -> int:
 def kmalloc(k: Kernel, cpu: int, size: int) -> int:
     """A small object of at least ``size`` bytes.  NONE: no memory."""
     s = k.slab[0]
+    if injected(k, DATA_SITE):
+        return NONE
     if s.object_limit != 0:
         if s.object_limit == 1:
             return NONE

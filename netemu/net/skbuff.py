@@ -56,6 +56,9 @@ from .skb_data import (
 from .skb_layout import SKBS_PER_PAIR
 from .skb_release import (
     consume_skb,
+    dev_kfree_skb_any,
+    dev_kfree_skb_irq,
+    free_completion_queue,
     free_fragment,
     kfree_skb,
     kfree_skb_defer,
@@ -103,6 +106,9 @@ __all__ = [
     "build_skb_kmalloc",
     "connect_skb_calls",
     "consume_skb",
+    "dev_kfree_skb_any",
+    "dev_kfree_skb_irq",
+    "free_completion_queue",
     "free_fragment",
     "gro_start",
     "kfree_skb",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from netemu.engine.events import heard, listen
-from netemu.handles import SkBuff
 from netemu.mm.layout import NAPI_FRAGS, NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE
 from netemu.mm.page_alloc import alloc_pages_node
 from netemu.mm.page_frag import PAGE_FRAG_CACHE_MAX_SIZE
@@ -27,6 +26,7 @@ from netemu.net.skb_layout import (
     SKB_LIVE,
     SMP_CACHE_BYTES,
 )
+from netemu.packets import SkBuff
 from netemu.testing.world import CPU, NOTHING, Done, WordsError, World, number_in
 
 SIZEOF_SK_BUFF = 232
@@ -80,8 +80,8 @@ class SkbWorld(World):
     cpus = 4
     skbs = 1 << 14
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, check: str = "off") -> None:
+        super().__init__(check)
         for cpu in range(self.cpus):
             self.k.softnet[cpu].defer_queue = CPU
         skbuff.connect_skb_calls(self.k)

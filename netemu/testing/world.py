@@ -19,7 +19,7 @@ from netemu.errors import KernelBug, UsageError
 from netemu.handles import PagePool, PoolStatistics
 from netemu.machine import Machine
 from netemu.mm.layout import MAX_ORDER, NONE, PAGE_ARRAY_ROWS, PG_PFMEMALLOC
-from netemu.mm.page_alloc import drop_page
+from netemu.mm.page_alloc import drop_page, get_page
 from netemu.mm.page_source import (
     SOURCE_EXHAUSTED_CODE,
     SOURCE_NODES,
@@ -92,14 +92,27 @@ NOTHING = Done()
 
 
 class World:
-    """A fresh world.  ``perform`` runs one operation; the other methods read what it did."""
+    """A fresh world.  ``perform`` runs one operation; the other methods read what it did.
+
+    ``check``: as for :class:`netemu.Machine`; what is found is collected in ``machine.reports``.
+    """
 
     cpus = 1
     skbs = 1
 
-    def __init__(self) -> None:
-        self.machine = Machine(era="v6.1", cpus=self.cpus, nodes=SOURCE_NODES, memory_mb=NODE_MB, skbs=self.skbs)
+    def __init__(self, check: str = "off") -> None:
+        self.machine = Machine(
+            era="v6.1",
+            cpus=self.cpus,
+            nodes=SOURCE_NODES,
+            memory_mb=NODE_MB,
+            skbs=self.skbs,
+            check=check,
+            collect=True,
+        )
         self.k = self.machine.k
+        if self.machine.checker is not None:
+            self.machine.checker.contexts = False  # one thread, and no softirq that could interrupt it
         script_pages(self.k)
         self.k.cpu[CPU].serving_softirq = 1
         self.k.work[0].now = START_MS
@@ -257,7 +270,7 @@ class World:
 
     def op_get_page(self, words: list[str]) -> Done:
         pfn = self.page_named(words[1])
-        self.k.pages[pfn].refcount += number_in(words[2]) if len(words) > 2 else 1
+        get_page(self.k, CPU, pfn, number_in(words[2]) if len(words) > 2 else 1)
         return Done(page=pfn)
 
     def op_put_page(self, words: list[str]) -> Done:
@@ -436,6 +449,8 @@ class World:
 
         Misuse that the engine notes and the kernel does not is part of what scripts do on purpose.
         """
+        if self.machine.checker is not None:
+            self.machine.check()
         if not self.k.error[0].code:
             return
         try:

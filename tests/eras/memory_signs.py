@@ -161,3 +161,15 @@ def _emergency_mark_of_a_released_page_and_the_end_of_a_lost_one(setting: Settin
         end = "freed"
         assert machine.k.zone[0].freed == 1
     return bool(machine.k.pages[released.pfn].flags & PG_PFMEMALLOC), end
+
+
+@shows("free_pages_tails", leaked=3, freed=0)
+def _pages_missing_after_a_block_was_freed_while_its_first_page_was_held(setting: Setting) -> int:
+    machine = setting.machine()
+    before = machine.k.zone[0].allocated - machine.k.zone[0].freed
+    block = machine.alloc_pages(2, compound=False)
+    assert block is not None
+    block.get().free_pages(2)
+    block.put()
+    missing: int = machine.k.zone[0].allocated - machine.k.zone[0].freed - before
+    return missing

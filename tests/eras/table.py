@@ -15,6 +15,7 @@ pcp_empty             fails, v6.1 buddy
 page_frag_bias        size, v5.0 max
 page_frag_pfmemalloc  reused, v5.10 dropped
 page_frag_oversize    corrupts, v5.10 refused, v5.15 corrupts, v6.1 refused
+free_pages_tails      leaked, v5.10 freed
 page_signature        none, v5.15 unchecked, v6.12 checked
 pool_alloc            ring_first, v5.4 cache_in_softirq, v5.10 cache_first
 pool_refill_lock      consumer_lock, v6.1 none

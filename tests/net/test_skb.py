@@ -3,12 +3,13 @@
 import pytest
 
 import netemu
-from netemu.handles import Page, SkBuff
+from netemu.handles import Page
 from netemu.machine import Machine
 from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, NONE
 from netemu.net import skbuff
 from netemu.net.skb_layout import GRO_MAX_SIZE, MAX_SKB_FRAGS
 from netemu.net.skb_slab import kmalloc_size
+from netemu.packets import SkBuff
 from netemu.profiles.eras import era_switches
 
 CPU = 0

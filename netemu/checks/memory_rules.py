@@ -1,0 +1,175 @@
+"""The page allocator under watch: allocation, references, freeing, page fragment caches, bulk frees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..engine.layout import Kernel
+from ..engine.watch import Body, Watch
+from ..mm import page_alloc, page_frag, page_source, pcp
+from ..mm.layout import NAPI_FRAGS, NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE
+from .ledger import Ledger, Ref
+
+if TYPE_CHECKING:
+    from .checker import Checker
+
+BATCH_SCALE_MAX = 5
+"""PCP_BATCH_SCALE_MAX: doublings of a batch that one hold of zone->lock should move at most."""
+LONG_HOLD = 1500
+"""Pages that a hold may always move, however small the batch."""
+
+
+class MemoryRules:
+    """Follows pages from the allocator and back.  ``cut``: fragments of page fragment caches by byte address."""
+
+    def __init__(self, checker: Checker, ledger: Ledger, watch: Watch) -> None:
+        self.checker = checker
+        self.ledger = ledger
+        self.cut: dict[int, tuple[int, Ref]] = {}
+        hooks: list[tuple[Any, Any]] = [
+            (page_alloc.prep_new_page, self.prep_new_page),
+            (page_alloc.page_ref_add, self.page_ref_add),
+            (page_alloc.page_ref_sub_and_test, self.page_ref_sub_and_test),
+            (page_alloc.free_pages_prepare, self.free_pages_prepare),
+            (page_source.source_free, self.source_free),
+            (page_alloc.leave_first_page, self.leave_first_page),
+            (page_frag.take_bias, self.take_bias),
+            (page_frag.page_frag_alloc, self.page_frag_alloc),
+            (page_frag.page_frag_alloc_1k, self.page_frag_alloc_1k),
+            (page_frag.page_frag_cache_drain, self.page_frag_cache_drain),
+            (pcp.free_pcppages_bulk, self.free_pcppages_bulk),
+        ]
+        for function, hook in hooks:
+            watch.wrap(function, hook)
+
+    # -- pages -----------------------------------------------------------------------------------------------------
+
+    def prep_new_page(self, body: Body, k: Kernel, cpu: int, pfn: int, order: int, comp: int) -> None:
+        body(k, cpu, pfn, order, comp)
+        self.ledger.born(pfn, order)
+
+    def page_ref_add(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> None:
+        self.ledger.take(self.ledger.of(pfn), n)
+        body(k, cpu, pfn, n)
+
+    def page_ref_sub_and_test(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> bool:
+        shadow = self.ledger.of(pfn)
+        if self.ledger.notes.in_cache and not shadow.free:
+            self.ledger.note(shadow, f"the page fragment cache drops its {n} references")
+            shadow.bias -= n
+        else:
+            self.ledger.drop(shadow, n)
+        last: bool = body(k, cpu, pfn, n)
+        return last
+
+    def free_pages_prepare(self, body: Body, k: Kernel, cpu: int, pfn: int, order: int) -> bool:
+        current = self.current_cache(pfn)
+        if current is not None and not self.ledger.notes.in_cache:
+            self.ledger.report(
+                "PF-01", f"page {pfn} is freed, but a page fragment cache of CPU {current} still cuts from it",
+                self.ledger.of(pfn),
+            )  # fmt: skip
+        self.ledger.freed(pfn, order)
+        good: bool = body(k, cpu, pfn, order)
+        return good
+
+    def source_free(self, body: Body, k: Kernel, pfn: int) -> None:
+        self.ledger.freed(pfn, k.pages[pfn].order)
+        body(k, pfn)
+
+    def leave_first_page(self, body: Body, k: Kernel, cpu: int, pfn: int, order: int) -> None:
+        for upper in range(order) if k.era[0].free_pages_tails else ():
+            self.ledger.split_off(pfn + (1 << upper))
+        body(k, cpu, pfn, order)
+        if k.era[0].free_pages_tails == 0:
+            self.ledger.report(
+                "MM-09", f"{(1 << order) - 1} pages behind page {pfn} are lost: nobody can free them any more",
+                self.ledger.of(pfn),
+            )  # fmt: skip
+
+    def free_pcppages_bulk(self, body: Body, k: Kernel, cpu: int, zone: int, count: int, index: int) -> None:
+        batch = k.pcp[zone * k.machine[0].cpus + cpu].batch
+        before = k.zone[zone].acquisitions
+        body(k, cpu, zone, count, index)
+        holds = max(k.zone[zone].acquisitions - before, 1)
+        if count > max(batch << BATCH_SCALE_MAX, LONG_HOLD) * holds and k.watch is not None and k.watch.depth > 1:
+            self.checker.report("PC-06", f"{count} pages freed in {holds} hold of zone->lock (batch: {batch})")
+
+    # -- page fragment caches --------------------------------------------------------------------------------------
+
+    def current_cache(self, pfn: int) -> int | None:
+        """The CPU that has ``pfn`` as the current page of a fragment cache; None: nobody has."""
+        k = self.checker.k
+        for row in range(k.machine[0].cpus * NR_FRAG_CACHES):
+            nc = k.page_frag_cache[row]
+            if nc.page == pfn + 1 and not (row % NR_FRAG_CACHES == NAPI_SLICES and nc.offset == 0):
+                return row // NR_FRAG_CACHES
+        return None
+
+    def take_bias(self, body: Body, k: Kernel, row: int, pfn: int) -> None:
+        shadow = self.ledger.of(pfn)
+        again = not shadow.plain
+        body(k, row, pfn)
+        nc = k.page_frag_cache[row]
+        shadow.plain = []
+        shadow.bias = nc.bias
+        self.ledger.note(shadow, f"page fragment cache: {nc.bias} references" + (", used again" if again else ""))
+        if again and nc.pfmemalloc:
+            self.ledger.report("PF-06", f"page {pfn} from the emergency reserve is used again", shadow)
+
+    def page_frag_alloc(self, body: Body, k: Kernel, cpu: int, which: int, size: int) -> int:
+        c = k.cpu[cpu]
+        in_softirq = c.serving_softirq or c.bh_disabled or k.era[0].netdev_frag_cache != 0
+        if which == NAPI_FRAGS and not in_softirq and self.checker.contexts:
+            self.checker.report("SK-09", f"the NAPI page fragment cache of CPU {cpu} is used in process context")
+        self.ledger.notes.in_cache += 1
+        try:
+            at: int = body(k, cpu, which, size)
+        finally:
+            self.ledger.notes.in_cache -= 1
+        if at == NONE:
+            return at
+        nc = k.page_frag_cache[cpu * NR_FRAG_CACHES + which]
+        pfn = nc.page - 1
+        shadow = self.ledger.of(pfn)
+        if not shadow.free:
+            shadow.bias -= 1
+        self._cut(at, size, pfn, nc.size)
+        if nc.bias <= 0:
+            self.ledger.report("PF-02", f"page {pfn}: the cache has given away its last reference", shadow)
+        return at
+
+    def _cut(self, at: int, size: int, pfn: int, whole: int) -> None:
+        """A fragment is handed out."""
+        shadow = self.ledger.of(pfn)
+        event = self.ledger.note(shadow, f"fragment of {size} bytes at offset {at - pfn * PAGE_SIZE}")
+        ref = Ref("fragment", event)
+        shadow.plain.append(ref)
+        if not 0 <= at - pfn * PAGE_SIZE <= whole - size:
+            self.ledger.report(
+                "PF-03", f"page {pfn}: a fragment of {size} bytes reaches past its {whole} bytes", shadow
+            )
+
+    def page_frag_alloc_1k(self, body: Body, k: Kernel, cpu: int) -> int:
+        self.ledger.notes.taken = []
+        try:
+            at: int = body(k, cpu)
+        finally:
+            self.ledger.notes.taken = None
+        if at != NONE:
+            shadow = self.ledger.of(at // PAGE_SIZE)
+            slices = PAGE_SIZE // page_frag.SLICE
+            if k.page_frag_cache[cpu * NR_FRAG_CACHES + NAPI_SLICES].offset == PAGE_SIZE - page_frag.SLICE:
+                shadow.plain = []  # a fresh page: the cache has a reference for each slice
+                shadow.bias = slices
+            shadow.bias -= 1
+            event = self.ledger.note(shadow, f"slice of {page_frag.SLICE} bytes at offset {at % PAGE_SIZE}")
+            shadow.plain.append(Ref("slice", event))
+        return at
+
+    def page_frag_cache_drain(self, body: Body, k: Kernel, cpu: int, which: int) -> None:
+        self.ledger.notes.in_cache += 1
+        try:
+            body(k, cpu, which)
+        finally:
+            self.ledger.notes.in_cache -= 1

@@ -1,0 +1,3 @@
+"""Tests of the plug-in run pytest inside pytest."""
+
+pytest_plugins = ["pytester"]
