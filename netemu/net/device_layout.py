@@ -177,7 +177,8 @@ table(
         ("scheduled", "i4"),
         ("phase", "i4"),
         ("work", "i4"),
-        ("tx_work", "i4"),
+        ("tx_work", "i4"),  # of the queue at hand
+        ("tx_cleaned", "i4"),  # in this poll, of all its queues
         ("tx_busy", "i4"),  # a queue had more completions than its budget
         ("cleaning", "i4"),  # transmit queue being cleaned
         ("refill_short", "i4"),

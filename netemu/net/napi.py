@@ -114,6 +114,7 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     n.work = 0
     n.tx_work = 0
+    n.tx_cleaned = 0
     n.tx_busy = 0
     n.cleaning = n.txq
     n.refill_short = 0
@@ -149,7 +150,7 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
         s.budget -= n.work
         k.cpu[cpu].node = n.poll_node
         napi_complete_done(k, cpu, napi)
-    record_span(k, cpu, napi, n.started, n.work, n.tx_work)
+    record_span(k, cpu, napi, n.started, n.work, n.tx_cleaned)
     k.cpu[cpu].node = s.node
 
 
@@ -210,6 +211,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
         if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.cleaning):
             k.cpu[cpu].node = n.phase_node
             n.tx_work += 1
+            n.tx_cleaned += 1
             indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.cleaning, NAPI_POLL_WEIGHT)
             return
         if next_tx_queue(k, cpu, napi):

@@ -77,7 +77,13 @@ class PolicyFunction(KernelFunction):
             return super()._compile()
 
     def interpreted(self) -> Callable[..., Any]:
-        body = super().interpreted()
+        return self._guarded(super().interpreted())
+
+    def watched(self) -> Callable[..., Any]:
+        return self._guarded(super().watched())
+
+    def _guarded(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        """Plain Python, in which an exception is noted like everything else that goes wrong."""
         file = Path(self.function.__code__.co_filename)
 
         def guarded(k: Kernel, cpu: int, *arguments: int) -> int:

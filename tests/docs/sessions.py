@@ -32,9 +32,9 @@ def blocks(page: str) -> list[Block]:
 
 
 class Session:
-    """A folder in which blocks run one after the other."""
+    """A folder in which blocks run one after the other; ``jit`` "0": interpreted, for small runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, jit: str) -> None:
         self.folder = folder
         self.output = ""
         (folder / "traces").symlink_to(ROOT / "traces")
@@ -44,7 +44,7 @@ class Session:
         netemu = commands / "netemu"
         netemu.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m netemu.cli "$@"\n')
         netemu.chmod(0o755)
-        self.environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+        self.environment = {**os.environ, "NETEMU_JIT": jit, "PATH": f"{commands}:{os.environ['PATH']}"}
 
     def run(self, block: Block) -> None:
         """Run a block, or save it, or look for it in what was printed before."""
