@@ -165,8 +165,8 @@ def xdp(
 ) -> Any:
     """Make an XDP program of a function that gets a packet and answers a verdict (``netemu.XDP_DROP`` and so on).
 
-    ``batch``: it gets a :class:`~netemu.xdp_batch.XdpBatch` of all packets that wait in a receive queue, as numpy arrays,
-    and answers an array of verdicts, or one for all.  ``compiled``: None tries to and warns (:class:`NotCompiled`) when
+    ``batch``: it gets a :class:`~netemu.xdp_batch.XdpBatch` of all packets that wait in a receive queue, as numpy
+    arrays, and answers an array of verdicts, or one for all.  ``compiled``: None tries to and warns (:class:`NotCompiled`) when
     the program has to run as guarded Python, True insists (UsageError), False does not try.  ``on_fault``: what happens
     when it touches what it may not or raises: "raise" ends the run with an error that names the packet, "abort" gives
     the packet (in a batch, all of them) the verdict XDP_ABORTED.

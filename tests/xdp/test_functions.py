@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -121,8 +123,10 @@ def test_a_fault_is_an_error_with_the_packets_number(compiled: bool) -> None:
 
 @both_ways
 def test_an_exception_is_an_error_with_the_packets_number(compiled: bool) -> None:
-    text = "the XDP program raised an exception at packet 5" if compiled and jit.JIT else (
-        r"XDP program programs\.py:faulty \(line \d+\) failed at packet 5: ZeroDivisionError"
+    text = (
+        "the XDP program raised an exception at packet 5"
+        if compiled and jit.JIT
+        else (r"XDP program programs\.py:faulty \(line \d+\) failed at packet 5: ZeroDivisionError")
     )
     with pytest.raises(KernelBug, match=text):
         replayed([b"\x06" + bytes(63)] * 10, made(programs.faulty, compiled))
@@ -136,12 +140,12 @@ def test_by_choice_a_fault_aborts_the_packet(compiled: bool) -> None:
         assert (result["xdp"]["aborted"], result["xdp"]["pass"]) == (1, 9)
 
 
-NAMES: dict[int, str] = {}
+names: dict[int, str] = {}
 
 
 @xdp
 def uses_a_dictionary(packet: Any) -> int:
-    NAMES[packet.number()] = "seen"
+    names[packet.number()] = "seen"
     return XDP_PASS
 
 
@@ -150,14 +154,14 @@ def test_what_cannot_be_compiled_runs_as_guarded_python_and_says_why() -> None:
         warnings.simplefilter("always")
         result = replayed([bytes(60)] * 3, uses_a_dictionary)
     assert result["xdp"]["pass"] == 3
-    assert NAMES == dict.fromkeys(range(3), "seen")
+    assert names == dict.fromkeys(range(3), "seen")
     if jit.JIT:
         (warning,) = caught
         assert warning.category is NotCompiled
         assert str(warning.message).startswith(
-            "XDP program test_functions.py:uses_a_dictionary runs as guarded Python: Untyped global name 'NAMES'"
+            "XDP program test_functions.py:uses_a_dictionary runs as guarded Python: Untyped global name 'names'"
         )
-        with pytest.raises(UsageError, match="cannot be compiled: Untyped global name 'NAMES'"):
+        with pytest.raises(UsageError, match="cannot be compiled: Untyped global name 'names'"):
             replayed([bytes(60)], xdp(compiled=True)(uses_a_dictionary.function))
 
 
@@ -191,7 +195,9 @@ def test_each_packet_of_a_batch_gets_its_verdict(driver: str, era: str) -> None:
 
 def test_a_batch_names_the_packet_that_is_too_short_and_takes_another_value_for_it() -> None:
     frames = [bytes(60)] * 7 + [bytes(20)] + [bytes(60)] * 3
-    with pytest.raises(KernelBug, match="failed at packet 7: OutsideOfPackets: byte 30 is outside of the packet, which"):
+    with pytest.raises(
+        KernelBug, match="failed at packet 7: OutsideOfPackets: byte 30 is outside of the packet, which"
+    ):
         replayed(frames, xdp(batch=True)(lambda batch: batch.u16(30) + XDP_PASS))
     result = replayed(frames, xdp(batch=True)(lambda batch: batch.u16(30, missing=-1) + XDP_PASS))
     assert (result["xdp"]["pass"], result["xdp"]["drop"]) == (10, 1)
@@ -266,6 +272,28 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         assert reason in result.stderr
         assert result.stderr.startswith("netemu: error: XDP program file")
         assert result.stderr.count("\n") == 1
+
+
+UNCOMPILED = """
+import netemu
+
+@netemu.xdp
+def named(packet):
+    return {"drop": netemu.XDP_DROP}["drop"]
+"""
+
+
+def test_a_warning_is_one_line_and_the_program_runs(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(UNCOMPILED)
+    command = [sys.executable, "-m", "netemu.cli", "replay", "traces/dns.pcap", "--json", "--xdp", f"{file}:named"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["xdp"]["drop"] == 800
+    warned = [line for line in ended.stderr.splitlines() if "warning" in line]
+    if jit.JIT:
+        (line,) = warned
+        assert line.startswith("netemu: warning: XDP program program.py:named runs as guarded Python: ")
 
 
 def test_a_program_can_be_called_by_itself() -> None:

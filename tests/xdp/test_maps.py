@@ -40,7 +40,9 @@ NETWORKS = st.builds(
 )
 
 
-@given(networks=st.lists(NETWORKS, max_size=12), removed=st.integers(0, 4), addresses=st.lists(st.integers(0, 2**32 - 1)))
+@given(
+    networks=st.lists(NETWORKS, max_size=12), removed=st.integers(0, 4), addresses=st.lists(st.integers(0, 2**32 - 1))
+)
 @settings(max_examples=60, deadline=None)
 def test_the_longest_prefix_counts(networks: list[IPv4Network], removed: int, addresses: list[int]) -> None:
     made = LpmMap(16)
