@@ -55,7 +55,7 @@ class XdpBatch:
         self._shortest = int(self.linear.min())
 
     def __len__(self) -> int:
-        return self.count
+        return int(self.count)
 
     @property
     def length(self) -> npt.NDArray[np.int32]:
@@ -103,7 +103,7 @@ class XdpBatch:
         value: Integers = memory[where].astype(np.int64)
         for i in range(1, count):
             value = value << 8 | memory[where + i]
-        return value if inside is None else np.where(inside, value, missing)
+        return value if inside is None or missing is None else np.where(inside, value, missing)
 
     def u8(self, at: Offsets, missing: int | None = None) -> Integers:
         """One byte of each packet.  One that does not have it: ``missing`` instead, or a fault."""

@@ -69,7 +69,8 @@ class XdpFunction:
             address, kept = callback_address(k, self._batched(k))
             self._kept.append(kept)
             k.netdev[device.number].xdp_batch = address
-            return xdp_batched.address(k), True
+            batched: Any = xdp_batched
+            return batched.address(k), True
         if jit.JIT and k.watch is None and self.compiled is not False and self.compile():
             assert self._native is not None
             return self._native.address, True
@@ -166,10 +167,10 @@ def xdp(
     """Make an XDP program of a function that gets a packet and answers a verdict (``netemu.XDP_DROP`` and so on).
 
     ``batch``: it gets a :class:`~netemu.xdp_batch.XdpBatch` of all packets that wait in a receive queue, as numpy
-    arrays, and answers an array of verdicts, or one for all.  ``compiled``: None tries to and warns (:class:`NotCompiled`) when
-    the program has to run as guarded Python, True insists (UsageError), False does not try.  ``on_fault``: what happens
-    when it touches what it may not or raises: "raise" ends the run with an error that names the packet, "abort" gives
-    the packet (in a batch, all of them) the verdict XDP_ABORTED.
+    arrays, and answers an array of verdicts, or one for all.  ``compiled``: None tries to and warns
+    (:class:`NotCompiled`) when the program has to run as guarded Python, True insists (UsageError), False does not try.
+    ``on_fault``: what happens when it touches what it may not or raises: "raise" ends the run with an error
+    that names the packet, "abort" gives the packet (in a batch, all of them) the verdict XDP_ABORTED.
     """
 
     def made(of: Verdicts) -> XdpFunction:

@@ -42,7 +42,7 @@ class BadIndex(GuestFault, IndexError):
 
 def _words(count: int) -> tuple[npt.NDArray[np.int64], memoryview, int]:
     array = np.zeros(count, np.int64)
-    return array, memoryview(array), array.ctypes.data
+    return array, array.data, array.ctypes.data
 
 
 def _check_size(size: int) -> int:

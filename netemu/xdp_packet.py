@@ -41,8 +41,11 @@ class XdpPacket:
 
     def __init__(self, k: Kernel) -> None:
         self.k = k
-        self.cpu = self.row = self.data = self.data_end = 0
-        self.memory: Any = memoryview(k.arrays["memory"])
+        self.cpu: int = 0
+        self.row: int = 0
+        self.data: int = 0
+        self.data_end: int = 0
+        self.memory: Any = k.arrays["memory"].data
 
     def look_at(self, cpu: int, row: int) -> None:
         """The next packet."""
