@@ -130,13 +130,13 @@ def guest_type(python: type) -> GuestType:
         make_attribute_wrapper(kind, field, field)
     for name, read in declared.computed.items():
         overload_attribute(kind, name, strict=False)(_always(read))
-    for base in reversed(python.__mro__):
-        for name, function in vars(base).items():
-            if name in _OPERATORS:
-                overload(_OPERATORS[name], strict=False)(_only_for(made, function))
-            elif isinstance(function, FunctionType) and not name.startswith("__"):
-                used = _nothing if name == declared.renew else function
-                overload_method(kind, name, strict=False)(_always(used))
+    members_of = {name: value for base in reversed(python.__mro__) for name, value in vars(base).items()}
+    for name, function in members_of.items():
+        if name in _OPERATORS:
+            overload(_OPERATORS[name], strict=False)(_only_for(made, function))
+        elif isinstance(function, FunctionType) and not name.startswith("__"):
+            used = _nothing if name == declared.renew else function
+            overload_method(kind, name, strict=False)(_always(used))
     _declare_values(python, kind, made)
     return made
 
