@@ -46,12 +46,11 @@ class XdpBatch:
         else:
             self._where = base + (np.arange(head, tail) & mask)
         self._rows = rows
-        self._cqes = rows[self._where]
         self._memory = k.arrays["memory"]
         self.count = count
         self.queue: int = q.index
-        self.linear: npt.NDArray[np.int32] = self._cqes["linear"]
-        self._start: Integers = self._cqes["address"]
+        self.linear: npt.NDArray[np.int32] = self._rows["linear"][self._where]
+        self._start: Integers = self._rows["address"][self._where]
         self._shortest = int(self.linear.min())
 
     def __len__(self) -> int:
@@ -60,13 +59,13 @@ class XdpBatch:
     @property
     def length(self) -> npt.NDArray[np.int32]:
         """Bytes of each packet, all its buffers together."""
-        lengths: npt.NDArray[np.int32] = self._cqes["length"]
+        lengths: npt.NDArray[np.int32] = self._rows["length"][self._where]
         return lengths
 
     @property
     def number(self) -> Integers:
         """Numbers of the packets."""
-        numbers: Integers = self._cqes["packet"]
+        numbers: Integers = self._rows["packet"][self._where]
         return numbers
 
     def judge(self, verdicts: Any) -> None:
@@ -100,9 +99,9 @@ class XdpBatch:
                 raise OutsideOfPackets(offset, int(self.number[first]), int(self.linear[first]))
             else:
                 where = np.where(inside, where, self._start)
-        value: Integers = memory[where].astype(np.int64)
+        value: Integers = memory.take(where).astype(np.int64)
         for i in range(1, count):
-            value = value << 8 | memory[where + i]
+            value = value << 8 | memory.take(where + i)
         return value if inside is None or missing is None else np.where(inside, value, missing)
 
     def u8(self, at: Offsets, missing: int | None = None) -> Integers:
