@@ -281,6 +281,5 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Failed in", "During:", "File ", "- ", "<"))]
     line = getattr(getattr(error, "loc", None), "line", None)
-    return (told or lines or ["no reason given"])[0].removesuffix("Raised from None").rstrip(". ") + (
-        f" (line {line})" if line else ""
-    )
+    first = (told or lines or ["no reason given"])[0]
+    return first.partition("Raised from ")[0].rstrip(". ") + (f" (line {line})" if line else "")

@@ -317,10 +317,18 @@ def test_xdp_native_adjst_tail_grow_data_mb(era: str) -> None:
 
 
 @multi_buffer
-def test_xdp_native_adjst_head_mb(era: str) -> None:
-    nic = multi(era, Program(head_tx))
+def test_xdp_native_adjst_head_shrnk_and_grow_data_mb(era: str) -> None:
+    """The first of three buffers moves its start; the others stay as they are."""
+    nic = multi(era, Program(head_pass))
     nic.process(asking(JUMBO, 100))
-    assert nic.posted() == [asking(JUMBO, 100)[100:]]
+    nic.process(asking(JUMBO, -100))
+    shrunk, grown = (nic.frame_of(skb) for skb in nic.held())
+    assert (shrunk, len(grown), grown[100:]) == (asking(JUMBO, 100)[100:], JUMBO + 100, asking(JUMBO, -100))
+    nic.device.attach_xdp(Program(head_tx))
+    nic.process(asking(JUMBO, 100))
+    nic.process(asking(JUMBO, -100))
+    shrunk, grown = nic.posted()
+    assert (shrunk, len(grown), grown[100:]) == (asking(JUMBO, 100)[100:], JUMBO + 100, asking(JUMBO, -100))
     finish(nic)
 
 

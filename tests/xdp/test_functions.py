@@ -277,9 +277,11 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 UNCOMPILED = """
 import netemu
 
+verdicts = {}
+
 @netemu.xdp
 def named(packet):
-    return {"drop": netemu.XDP_DROP}["drop"]
+    return verdicts.setdefault("drop", netemu.XDP_DROP)
 """
 
 
