@@ -6,7 +6,6 @@ have completed by then.  The program sees them all at once; each gets its verdic
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ import numpy.typing as npt
 from .engine.guest import GuestFault
 from .engine.layout import Kernel
 from .errors import UsageError
-from .xdp_packet import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP, MOST_TAGS
+from .net.xdp_batch import COLUMNS, xdp_batch_ipv4, xdp_batch_ipv6, xdp_batch_read, xdp_batch_transport
+from .net.xdp_headers import IPPROTO_TCP, IPPROTO_UDP
 
 Integers = npt.NDArray[np.int64]
 Offsets = int | Integers
@@ -30,79 +30,63 @@ class OutsideOfPackets(GuestFault, IndexError):
 
 
 class XdpBatch:
-    """Packets of one receive queue; every array has one entry for each.
+    """Packets of one receive queue: valid until the program returns.  Every array has one entry for each packet."""
 
-    ``length``: bytes; ``linear``: those in the first buffer, which can be read; ``number``: of the packet among all
-    that arrived.
-    """
+    def __init__(self, k: Kernel) -> None:
+        self._k = k
+        self._columns: dict[str, Integers] = {name: k.arrays["xdp_batch"][name][0] for name in COLUMNS}
+        self.queue = self.count = 0
 
-    def __init__(self, k: Kernel, rxq: int) -> None:
-        q = k.rxq[rxq]
-        base, mask, head, tail = q.cq_base, q.cq_mask, q.batched, q.cq_tail
-        start, count = head & mask, tail - head
-        rows = k.arrays["cqe"]
-        if start + count <= mask + 1:
-            self._where: Any = slice(base + start, base + start + count)
-        else:
-            self._where = base + (np.arange(head, tail) & mask)
-        self._rows = rows
-        self._memory = k.arrays["memory"]
-        self.count = count
-        self.queue: int = q.index
-        self.linear: npt.NDArray[np.int32] = self._rows["linear"][self._where]
-        self._start: Integers = self._rows["address"][self._where]
-        self._shortest = int(self.linear.min())
+    def look_at(self, queue: int, count: int) -> None:
+        """The next batch."""
+        self.queue, self.count = queue, count
 
     def __len__(self) -> int:
-        return int(self.count)
+        return self.count
+
+    def _copy(self, name: str) -> Integers:
+        return self._columns[name][: self.count].copy()
 
     @property
-    def length(self) -> npt.NDArray[np.int32]:
+    def length(self) -> Integers:
         """Bytes of each packet, all its buffers together."""
-        lengths: npt.NDArray[np.int32] = self._rows["length"][self._where]
-        return lengths
+        return self._copy("length")
+
+    @property
+    def linear(self) -> Integers:
+        """Bytes in its first buffer, which can be read."""
+        return self._copy("linear")
 
     @property
     def number(self) -> Integers:
-        """Numbers of the packets."""
-        numbers: Integers = self._rows["packet"][self._where]
-        return numbers
+        """Its number among all that arrived, from 0."""
+        return self._copy("number")
+
+    def _put(self, name: str, values: Any, what: str) -> int:
+        """Fill a column with an integer for each packet, or put one for all into its first row: the step, 1 or 0."""
+        made = np.asarray(values)
+        if made.shape not in ((), (self.count,)) or made.dtype.kind not in "iub":
+            raise UsageError(f"{what} an integer or an array of {self.count}, not {made.dtype} of shape {made.shape}")
+        self._columns[name][: self.count if made.ndim else 1] = made
+        return made.ndim
 
     def judge(self, verdicts: Any) -> None:
         """Give each packet its verdict."""
-        made = np.asarray(verdicts)
-        if made.shape not in ((), (self.count,)) or made.dtype.kind not in "iub":
-            raise UsageError(
-                f"a batch program answers an integer or an array of {self.count} verdicts, "
-                f"not {made.dtype} of shape {made.shape}"
-            )
-        self._rows["verdict"][self._where] = made
+        if not self._put("verdict", verdicts, "a batch program answers"):
+            column = self._columns["verdict"]
+            column[: self.count] = column[0]
 
     # -- bytes -------------------------------------------------------------------------------------------------------
 
-    def holds(self, end: Offsets) -> npt.NDArray[np.bool_]:
-        """Which packets have ``end`` bytes or more that can be read."""
-        inside: npt.NDArray[np.bool_] = self.linear >= end
-        return inside
-
-    def _read(self, at: Offsets, count: int, missing: int | None) -> Integers:
-        memory = self._memory
-        where = self._start + at
-        inside = None
-        if not (isinstance(at, int) and at >= 0 and at + count <= self._shortest):
-            inside = (np.asarray(at) >= 0) & self.holds(at + count)
-            if inside.all():
-                inside = None
-            elif missing is None:
-                first = int(np.argmin(inside))
-                offset = int(np.broadcast_to(at, self.count)[first])
-                raise OutsideOfPackets(offset, int(self.number[first]), int(self.linear[first]))
-            else:
-                where = np.where(inside, where, self._start)
-        value: Integers = memory.take(where).astype(np.int64)
-        for i in range(1, count):
-            value = value << 8 | memory.take(where + i)
-        return value if inside is None or missing is None else np.where(inside, value, missing)
+    def _read(self, at: Offsets, size: int, missing: int | None) -> Integers:
+        step = self._put("offset", at, "an offset is")
+        short = xdp_batch_read(self._k, self.count, step, size, 0 if missing is None else missing)
+        if short >= 0 and missing is None:
+            offset, number, linear = (
+                int(self._columns[c][i]) for c, i in (("offset", short * step), ("number", short), ("linear", short))
+            )
+            raise OutsideOfPackets(offset, number, linear)
+        return self._copy("value")
 
     def u8(self, at: Offsets, missing: int | None = None) -> Integers:
         """One byte of each packet.  One that does not have it: ``missing`` instead, or a fault."""
@@ -118,39 +102,20 @@ class XdpBatch:
 
     # -- headers -----------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _network(self) -> tuple[Integers, Integers]:
-        """Where the headers behind EtherType and VLAN tags are, and that EtherType; -1: the packet ends before."""
-        kind, at = self.u16(12, -1), np.full(self.count, 14, np.int64)
-        for _ in range(MOST_TAGS):
-            tagged = (kind == ETH_P_8021Q) | (kind == ETH_P_8021AD)
-            if not tagged.any():
-                break
-            at += 4 * tagged
-            kind = np.where(tagged, self.u16(at - 2, -1), kind)
-        return at, kind
-
     def ipv4(self) -> Integers:
         """Where the IPv4 headers are, or -1."""
-        at, kind = self._network
-        first = self.u8(at, 0)
-        whole = (kind == ETH_P_IP) & (first >= 0x45) & (first <= 0x4F) & self.holds(at + np.maximum(first & 15, 5) * 4)
-        return np.where(whole, at, -1)
+        xdp_batch_ipv4(self._k, self.count)
+        return self._copy("value")
 
     def ipv6(self) -> Integers:
         """Where the IPv6 headers are, or -1."""
-        at, kind = self._network
-        return np.where((kind == ETH_P_IPV6) & (self.u8(at, 0) >> 4 == 6) & self.holds(at + 40), at, -1)
+        xdp_batch_ipv6(self._k, self.count)
+        return self._copy("value")
 
     def transport(self, protocol: int, size: int) -> Integers:
         """Where headers of ``size`` bytes of that IP protocol are, or -1; none in fragments behind the first."""
-        ip = self.ipv4()
-        of_it = (ip >= 0) & (self.u8(ip + 9, -1) == protocol) & (self.u16(ip + 6, 0) & 0x1FFF == 0)
-        at = np.where(of_it, ip + (self.u8(ip, 0) & 15) * 4, -1)
-        if (ip < 0).any():
-            six = self.ipv6()
-            at = np.where((six >= 0) & (self.u8(six + 6, -1) == protocol), six + 40, at)
-        return np.where((at >= 0) & self.holds(at + size), at, -1)
+        xdp_batch_transport(self._k, self.count, protocol, size)
+        return self._copy("value")
 
     def udp(self) -> Integers:
         """Where the UDP headers are, or -1."""

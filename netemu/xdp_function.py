@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .engine import jit
-from .engine.guest import FAILED, CannotCompile, CompiledGuest, GuestFault, callback_address, taken_note
+from .engine.guest import FAILED, CannotCompile, CompiledGuest, GuestFault, taken_note
+from .engine.kernel import KernelFunction, python_address
 from .engine.layout import Kernel
 from .errors import KernelBug, UsageError
-from .net.xdp_guest import xdp_batched, xdp_guest_failed
+from .net.xdp_batch import xdp_batched
+from .net.xdp_guest import xdp_guarded, xdp_guest_failed
 from .net.xdp_layout import XDP_ABORTED
 from .xdp_batch import XdpBatch
 from .xdp_packet import XdpPacket
@@ -65,18 +67,15 @@ class XdpFunction:
         machine = device.machine
         machine.keep_contents()
         k = machine.k
-        if self.batch:
-            address, kept = callback_address(k, self._batched(k))
-            self._kept.append(kept)
-            k.netdev[device.number].xdp_batch = address
-            batched: Any = xdp_batched
-            return batched.address(k), True
-        if jit.JIT and k.watch is None and self.compiled is not False and self.compile():
+        if not self.batch and jit.JIT and k.watch is None and self.compiled is not False and self.compile():
             assert self._native is not None
             return self._native.address, True
-        address, kept = callback_address(k, self._guarded(k))
-        self._kept.append(kept)
-        return address, True
+        made = self._batched(k) if self.batch else self._guarded(k)
+        self._kept.append(made)
+        k.netdev[device.number].xdp_python = python_address(k, made)
+        way_in: Any = xdp_batched if self.batch else xdp_guarded
+        assert isinstance(way_in, KernelFunction)
+        return way_in.address(k), True
 
     def compile(self) -> bool:
         """Compile now, unless it is done; False, after a warning that says why, when that cannot be."""
@@ -93,24 +92,26 @@ class XdpFunction:
 
     # -- as Python ---------------------------------------------------------------------------------------------------
 
-    def _guarded(self, k: Kernel) -> Callable[[Kernel, int, int, int], int]:
+    def _guarded(self, k: Kernel) -> Callable[[int, int, int, int], int]:
         """The program for each packet, in a guard that lets no exception into the engine."""
         packet, function, index = XdpPacket(k), self.function, operator.index
 
-        def run(_k: Kernel, cpu: int, _rxq: int, row: int) -> int:
+        def run(cpu: int, row: int, data: int, data_end: int) -> int:
             try:
-                packet.look_at(cpu, row)
+                packet.cpu, packet.row, packet.data, packet.data_end = cpu, row, data, data_end
                 return index(function(packet))
             except BaseException as error:
                 return self._failed(k, cpu, row, error)
 
         return run
 
-    def _batched(self, k: Kernel) -> Callable[[Kernel, int, int, int], int]:
+    def _batched(self, k: Kernel) -> Callable[[int, int, int, int], int]:
         """The program for all completions of a receive queue that wait."""
 
-        def run(_k: Kernel, cpu: int, rxq: int, row: int) -> int:
-            batch = XdpBatch(k, rxq)
+        batch = XdpBatch(k)
+
+        def run(cpu: int, row: int, queue: int, count: int) -> int:
+            batch.look_at(queue, count)
             try:
                 batch.judge(self.function(batch))
             except BaseException as error:

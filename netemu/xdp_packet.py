@@ -14,11 +14,16 @@ from .engine.layout import Kernel
 from .net.redirect import bpf_redirect, bpf_redirect_map
 from .net.xdp import bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail
 from .net.xdp_guest import READ_OUTSIDE
-
-ETH_P_IP, ETH_P_IPV6, ETH_P_8021Q, ETH_P_8021AD = 0x0800, 0x86DD, 0x8100, 0x88A8
-IPPROTO_TCP, IPPROTO_UDP = 6, 17
-MOST_TAGS = 2
-"""VLAN tags that parsing looks behind."""
+from .net.xdp_headers import (
+    ETH_P_8021AD,
+    ETH_P_8021Q,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    ethertype_at,
+    ipv4_at,
+    ipv6_at,
+    transport_at,
+)
 
 
 class OutsideOfPacket(GuestFault, IndexError):
@@ -47,12 +52,6 @@ class XdpPacket:
         self.data_end: int = 0
         self.memory: Any = k.arrays["memory"].data
 
-    def look_at(self, cpu: int, row: int) -> None:
-        """The next packet."""
-        self.cpu, self.row = cpu, row
-        x = self.k.xdp_buff[row]
-        self.data, self.data_end = x.data, x.data_end
-
     # -- what it is --------------------------------------------------------------------------------------------------
 
     def length(self) -> int:
@@ -74,11 +73,10 @@ class XdpPacket:
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def _at(self, at: int, count: int) -> int:
-        start = self.data + at
-        if at < 0 or start + count > self.data_end:
+        if at < 0 or at > self.data_end - self.data - count:
             note(READ_OUTSIDE, at)
             raise OutsideOfPacket
-        return start
+        return self.data + at
 
     def u8(self, at: int) -> int:
         """One byte."""
@@ -121,21 +119,9 @@ class XdpPacket:
 
     # -- headers -----------------------------------------------------------------------------------------------------
 
-    def _ethertype_at(self) -> int:
-        """Where the EtherType behind the VLAN tags is, or -1."""
-        memory = self.memory
-        start = self.data + 12
-        last = start + 4 * MOST_TAGS
-        while start + 2 <= self.data_end:
-            kind = memory[start] * 256 + memory[start + 1]
-            if start == last or (kind != ETH_P_8021Q and kind != ETH_P_8021AD):
-                return start - self.data
-            start += 4
-        return -1
-
     def ethertype(self) -> int:
         """The EtherType behind VLAN tags, or -1."""
-        at = self._ethertype_at()
+        at = ethertype_at(self.k, self.data, self.data_end)
         return -1 if at < 0 else self.u16(at)
 
     def vlan(self) -> int:
@@ -147,48 +133,26 @@ class XdpPacket:
 
     def ipv4(self) -> int:
         """Where the IPv4 header is, which is there with its options, or -1."""
-        memory = self.memory
-        start = self.data + self._ethertype_at()
-        if start < self.data or start + 22 > self.data_end or memory[start] != 8 or memory[start + 1] != 0:
-            return -1
-        first = memory[start + 2]
-        if first < 0x45 or first > 0x4F or start + 2 + (first & 15) * 4 > self.data_end:
-            return -1
-        return start + 2 - self.data
+        return ipv4_at(self.k, self.data, self.data_end)
 
     def ipv6(self) -> int:
         """Where the IPv6 header is, or -1."""
-        at = self._ethertype_at()
-        if at < 0 or at + 42 > self.linear() or self.u16(at) != ETH_P_IPV6 or self.u8(at + 2) >> 4 != 6:
-            return -1
-        return at + 2
+        return ipv6_at(self.k, self.data, self.data_end)
 
     def transport(self, protocol: int, size: int) -> int:
         """Where a header of ``size`` bytes of that IP protocol is, or -1; none in fragments behind the first.
 
         IPv6 extension headers are not looked behind.
         """
-        ip = self.ipv4()
-        if ip >= 0:
-            memory = self.memory
-            start = self.data + ip
-            if memory[start + 9] != protocol or (memory[start + 6] & 0x1F) != 0 or memory[start + 7] != 0:
-                return -1
-            at = ip + (memory[start] & 15) * 4
-        else:
-            ip = self.ipv6()
-            if ip < 0 or self.u8(ip + 6) != protocol:
-                return -1
-            at = ip + 40
-        return at if self.data + at + size <= self.data_end else -1
+        return transport_at(self.k, self.data, self.data_end, protocol, size)
 
     def udp(self) -> int:
         """Where the UDP header is, or -1; its ports are ``u16(udp)`` and ``u16(udp + 2)``."""
-        return self.transport(IPPROTO_UDP, 8)
+        return transport_at(self.k, self.data, self.data_end, IPPROTO_UDP, 8)
 
     def tcp(self) -> int:
         """Where the TCP header is, or -1."""
-        return self.transport(IPPROTO_TCP, 20)
+        return transport_at(self.k, self.data, self.data_end, IPPROTO_TCP, 20)
 
     # -- bounds and redirect -----------------------------------------------------------------------------------------
 

@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .layout import Kernel
-
 FAILED = 0
 """Code of a fault that only an exception tells about."""
 
@@ -108,20 +106,3 @@ class CompiledRoutine:
 
             self._made = routine(self.function)
         return self._made(*arguments)
-
-
-Callback = Callable[[Kernel, int, int, int], int]
-
-
-def callback_address(k: Kernel, function: Callback) -> tuple[int, object]:
-    """An address for :func:`~netemu.engine.kernel.indirect` that calls Python, and what has to be kept alive for it."""
-    from . import jit
-
-    if k.watch is not None or not jit.JIT:
-        k.callables.append(function)
-        return len(k.callables) - 1, function
-    import ctypes
-
-    kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    made = kind(lambda _k, cpu, rxq, row: function(k, cpu, rxq, row))
-    return ctypes.cast(made, ctypes.c_void_p).value or 0, made

@@ -78,7 +78,7 @@ table(
         ("fn_refill", "i4"),
         ("tx_cq_budget", "i4"),
         ("xdp_prog", "i8"),  # address of the XDP program, for indirect(); 0: none
-        ("xdp_batch", "i8"),  # address of what gives verdicts to all completions at hand, for xdp_batched
+        ("xdp_python", "i8"),  # what xdp_guarded and xdp_batched call, for call_python()
         ("xdp_looks", "i4"),  # 1: the program looks at the bytes of packets
         ("xdp_gathers", "i4"),  # 1: ndo_xdp_xmit takes frames of several buffers
         ("rx_packets", "i8"),

@@ -1,10 +1,10 @@
-"""What XDP programs of users need of the engine: their faults, and verdicts for all packets at hand at once."""
+"""What XDP programs of users need of the engine: their faults, and the way into Python."""
 
 from __future__ import annotations
 
 from ..engine.faults import fault, fault_code
 from ..engine.guest import FAILED
-from ..engine.kernel import indirect, kernel_function
+from ..engine.kernel import call_python, kernel_function
 from ..engine.layout import Kernel
 from .xdp_layout import XDP_ABORTED
 
@@ -23,14 +23,7 @@ def xdp_guest_failed(k: Kernel, cpu: int, xdp: int, code: int, detail: int) -> i
 
 
 @kernel_function(traced=False, entry=True, rare=True)
-def xdp_batched(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
-    """The verdict of a packet from a batch; the first without one has all completions at hand judged."""
-    q = k.rxq[rxq]
-    at = q.cq_head  # a driver moves on before or after it runs the program
-    if at > 0 and k.cqe[q.cq_base + ((at - 1) & q.cq_mask)].packet == k.xdp_buff[xdp].packet:
-        at -= 1
-    if at >= q.batched:
-        q.batched = at
-        indirect(k, k.netdev[q.dev].xdp_batch, cpu, rxq, xdp)
-        q.batched = q.cq_tail
-    return k.cqe[q.cq_base + (at & q.cq_mask)].verdict
+def xdp_guarded(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
+    """The verdict of Python for one packet."""
+    x = k.xdp_buff[xdp]
+    return call_python(k, k.netdev[k.rxq[rxq].dev].xdp_python, cpu, xdp, x.data, x.data_end)
