@@ -45,14 +45,14 @@ def attach(program: XdpProgram | str, device: NetDevice) -> tuple[int, bool]:
         from .xdp_object import ObjectProgram
 
         program = ObjectProgram.from_text(program, cpus=device.machine.cpus, seed=device.machine.seed)
-    elif isinstance(program, str) and ".py:" in program:
+    elif isinstance(program, str) and (".py:" in program or program.endswith(".py")):
         from .xdp_function import load_function
 
         program = load_function(program)
     if isinstance(program, str):
         if program not in BUILT_IN:
             raise UsageError(
-                f"an XDP program is one of {', '.join(BUILT_IN)}, or FILE.py:NAME, or FILE.o, not {program!r}"
+                f"an XDP program is one of {', '.join(BUILT_IN)}, FILE.py, FILE.py:NAME or FILE.o, not {program!r}"
             )
         function = BUILT_IN[program]
         assert isinstance(function, KernelFunction)
