@@ -58,7 +58,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--xdp",
-    metavar="FILE.o[:PROGRAM]|FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    metavar="FILE.o[:PROGRAM]|FILE.py[:NAME]|drop|pass|tx|redirect|aborted",
     help="XDP program that sees every received packet first.",
 )
 @click.option(
