@@ -32,6 +32,7 @@ from numba.extending import (
 from numba.np.numpy_support import from_dtype
 
 from .jit import CHECKED
+from .kernel import indirect, prefetch
 from .layout import MAX_DEVICES, PRIVATE_SLOTS, TABLES, Kernel, PrivateTable
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -344,7 +345,7 @@ def for_inlining(made: Any) -> Iterator[None]:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+def _indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
     """Call the function whose address is ``address`` as ``f(k, a, b, c) -> int64`` (C convention)."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
@@ -353,3 +354,28 @@ def indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any
         return builder.call(builder.inttoptr(target, kind.as_pointer()), [kernel, *rest])
 
     return types.int64(kernel_type(), types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(_context: Any, rows: Any, index: Any) -> Any:
+    """Fetch the beginning of a row into the cache, for writing."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.args[0]
+        view = cgutils.create_struct_proxy(kind)(context, builder, args[0])
+        address = builder.add(view.data, builder.mul(args[1], ir.Constant(I64, kind.item_size)))
+        place = builder.inttoptr(address, I8.as_pointer())
+        hint = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]), "llvm.prefetch.p0"
+        )
+        builder.call(hint, [place, *(ir.Constant(I32, word) for word in (FOR_WRITING, KEEP_CLOSE, DATA))])
+        return context.get_dummy_value()
+
+    return types.none(rows, types.int64), generate
+
+
+FOR_WRITING, KEEP_CLOSE, DATA = 1, 3, 1
+"""Operands of LLVM's prefetch."""
+
+OPERATIONS: dict[Any, Any] = {indirect: _indirect, prefetch: _prefetch}
+"""Operations of kernel functions that are more than Python: what stands for them in compiled code."""
