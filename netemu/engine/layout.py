@@ -57,7 +57,8 @@ def record(fields: Fields, *, whole_lines: bool = False) -> np.dtype[Any]:
     plain = np.dtype(list(fields), align=True)
     if not whole_lines:
         return plain
-    assert plain.fields is not None and plain.names is not None
+    assert plain.fields is not None
+    assert plain.names is not None
     kinds, offsets = zip(*(plain.fields[name][:2] for name in plain.names), strict=True)
     size = whole_cache_lines(plain.itemsize)
     return np.dtype({"names": plain.names, "formats": kinds, "offsets": offsets, "itemsize": size}, align=True)
@@ -195,7 +196,8 @@ class Kernel:
 
     ``arrays`` holds each table as a numpy array, for bulk set-up and for reports; it owns the memory.
     ``sizes`` counts the rows in use of tables that grow, ``callables`` what :func:`~netemu.engine.kernel.indirect`
-    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`).
+    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`), ``raised`` what
+    Python that the engine called has raised, to be raised in place of the fault that it noted.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -212,6 +214,7 @@ class Kernel:
         self._private: dict[tuple[int, int], tuple[npt.NDArray[Any], Rows]] = {}
         self.callables: list[Any] = [None]  # no function has the address 0
         self.watch: Watch | None = None  # set before anything runs: this machine is followed call by call
+        self.raised: BaseException | None = None
         self.sizes: dict[str, int] = {}
 
     def _adopt(self, spec: TableSpec, array: npt.NDArray[Any]) -> None:

@@ -32,7 +32,6 @@ from numba.extending import (
 from numba.np.numpy_support import from_dtype
 
 from .jit import CHECKED
-from .kernel import indirect, prefetch
 from .layout import MAX_DEVICES, PRIVATE_SLOTS, TABLES, Kernel, PrivateTable
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -345,7 +344,7 @@ def for_inlining(made: Any) -> Iterator[None]:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+def indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
     """Call the function whose address is ``address`` as ``f(k, a, b, c) -> int64`` (C convention)."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
@@ -357,7 +356,33 @@ def _indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> An
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _prefetch(_context: Any, rows: Any, index: Any) -> Any:
+def call_python(_context: Any, k: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Call the Python object at the address ``function`` with four integers; 0 if it raises, which Python reports."""
+
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        api = context.get_python_api(builder)
+        _kernel, address, *integers = args
+        answer = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
+        held = api.gil_ensure()
+        callee = builder.inttoptr(address, api.pyobj)
+        given = [api.long_from_longlong(value) for value in integers]
+        result = api.call_function_objargs(callee, given)
+        for value in given:
+            api.decref(value)
+        with builder.if_else(cgutils.is_not_null(builder, result)) as (answered, raised):
+            with answered:
+                builder.store(api.long_as_longlong(result), answer)
+                api.decref(result)
+            with raised:
+                api.err_write_unraisable(callee)
+        api.gil_release(held)
+        return builder.load(answer)
+
+    return types.int64(kernel_type(), *[types.int64] * 5), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_context: Any, rows: Any, index: Any) -> Any:
     """Fetch the beginning of a row into the cache, for writing."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -376,6 +401,3 @@ def _prefetch(_context: Any, rows: Any, index: Any) -> Any:
 
 FOR_WRITING, KEEP_CLOSE, DATA = 1, 3, 1
 """Operands of LLVM's prefetch."""
-
-OPERATIONS: dict[Any, Any] = {indirect: _indirect, prefetch: _prefetch}
-"""Operations of kernel functions that are more than Python: what stands for them in compiled code."""

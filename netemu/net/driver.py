@@ -23,6 +23,9 @@ def dma_frame(k: Kernel, address: int, start: int, count: int) -> None:
         captured = min(max(f.caplen - start, 0), count)
         dma_write(k, f.offset + start, address, captured)
         zero_memory(k, address + captured, count - captured)
+        if start == 0:
+            k.run[0].landed = address
+            k.run[0].landed_bytes = count
 
 
 @inlined
@@ -35,6 +38,9 @@ def post_completion(k: Kernel, rxq: int, buffer: int, offset: int, length: int, 
     e.length = length
     e.aux = aux
     e.packet = k.run[0].arrived
+    if k.run[0].keep_contents:
+        e.address = k.run[0].landed
+        e.linear = k.run[0].landed_bytes
     q.cq_tail += 1
 
 
