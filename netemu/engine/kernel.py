@@ -157,7 +157,7 @@ class KernelFunction:
                     scope[name] = value._compile()
                 elif isinstance(value, PrivateTable):
                     scope[name] = native.private_rows(value)
-                elif value in (indirect, call_python):
+                elif value in (indirect, call_python, prefetch):
                     scope[name] = getattr(native, name)
             with contextlib.nullcontext() if self.entry else native.for_inlining(made):
                 made.compile(arguments)
@@ -197,6 +197,10 @@ def indirect(k: Kernel, address: int, a: int, b: int, c: int) -> int:
     """Call the kernel function behind ``address`` (see :meth:`KernelFunction.address`) as ``f(k, a, b, c)``."""
     result: int = k.callables[address](k, a, b, c)
     return result
+
+
+def prefetch(rows: Any, index: int) -> None:
+    """Row ``index`` of the table ``rows`` is needed soon: have it fetched into the cache.  Any index is allowed."""
 
 
 def call_python(k: Kernel, function: int, a: int, b: int, c: int, d: int) -> int:

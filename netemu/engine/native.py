@@ -385,3 +385,25 @@ def call_python(_context: Any, k: Any, function: Any, a: Any, b: Any, c: Any, d:
         return builder.load(answer)
 
     return types.int64(kernel_type(), *[types.int64] * 5), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_context: Any, rows: Any, index: Any) -> Any:
+    """Fetch the beginning of a row into the cache, for writing."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.args[0]
+        view = cgutils.create_struct_proxy(kind)(context, builder, args[0])
+        address = builder.add(view.data, builder.mul(args[1], ir.Constant(I64, kind.item_size)))
+        place = builder.inttoptr(address, I8.as_pointer())
+        hint = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]), "llvm.prefetch.p0"
+        )
+        builder.call(hint, [place, *(ir.Constant(I32, word) for word in (FOR_WRITING, KEEP_CLOSE, DATA))])
+        return context.get_dummy_value()
+
+    return types.none(rows, types.int64), generate
+
+
+FOR_WRITING, KEEP_CLOSE, DATA = 1, 3, 1
+"""Operands of LLVM's prefetch."""

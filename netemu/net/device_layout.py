@@ -108,6 +108,7 @@ table(
         ("parked_last", "i4"),
         ("parked", "i4"),
     ],
+    whole_lines=True,
 )
 table(
     "cqe",  # completions of received frames
@@ -150,6 +151,7 @@ table(
         ("scheduled", "i4"),  # for net_tx_action
         ("output_next", "i4"),  # + 1: next queue scheduled on the same CPU
     ],
+    whole_lines=True,
 )
 table(
     "dql",  # byte queue limits of each txq
@@ -165,6 +167,7 @@ table(
         ("lowest_slack", "i8"),
         ("slack_start_time", "i8"),  # ps
     ],
+    whole_lines=True,
 )
 table("txd", [("done", "i8"), ("skb", "i4"), ("bytes", "i4"), ("kind", "i4"), ("page", "i4")])
 table(
@@ -192,6 +195,7 @@ table(
         ("arms", "i8"),
         ("events", "i8"),
     ],
+    whole_lines=True,
 )
 table(
     "softirq",  # per CPU
@@ -217,6 +221,7 @@ table(
         ("held_tail", "i8"),
         ("delivered", "i8"),
     ],
+    whole_lines=True,
 )
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
 table("held", "i4")  # [cpu * held_rows + i] -> skb
