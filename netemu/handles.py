@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 from .mm import page_alloc, page_frag
 from .mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
-from .net import dma, page_pool, page_pool_shutdown, skb_coalesce
+from .net import dma, page_pool, page_pool_frag, page_pool_shutdown, skb_coalesce
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -194,7 +194,7 @@ class PagePool:
         """``page_pool_alloc_frag``: a piece of ``size`` bytes at ``.offset``.  Raises MemoryError for none."""
         where = self.machine.where(cpu, self.cpu)
         with self.machine.usually_in_softirq(where):
-            pfn = page_pool.page_pool_alloc_frag(self.machine.k, where, self.number, size)
+            pfn = page_pool_frag.page_pool_alloc_frag(self.machine.k, where, self.number, size)
         return self._made(pfn, self.machine.k.pools[0].frag_offset)
 
     def _made(self, pfn: int, offset: int = 0) -> Page:
