@@ -196,6 +196,7 @@ class Machine(PacketOperations):
         k.arrays["toeplitz"][:] = rss.toeplitz_table()
         k.dma[0].align = 1
         k.run[0].held_mask = HELD_ROWS - 1
+        k.run[0].limit = NEVER
         k.run[0].netdev_budget = NETDEV_BUDGET
         k.arrays["napi"]["irq_due"] = NEVER
         k.arrays["softirq"]["irq_due"] = NEVER

@@ -117,6 +117,8 @@ class NetDevice:
         self.driver = driver
         self.number = number
         self.is_open = False
+        self.programs: list[XdpProgram] = []
+        """What was attached to it: its code has to stay, frames on their way or not."""
         row = k.netdev[number]
         row.mtu = mtu
         row.hw_mtu = driver.largest_frame(mtu)
@@ -211,6 +213,12 @@ class NetDevice:
         rows = [self.machine.k.xdp_rxq[self.nic.rxq(i)].verdict for i in range(self.nic.queues)]
         return {name: sum(row[value] for row in rows) for value, name in enumerate(VERDICTS)}
 
+    def forward_to(self, egress: NetDevice) -> None:
+        """Have what is received here and forwarded leave through ``egress``, a device of the same machine."""
+        if egress.machine is not self.machine:
+            raise UsageError("packets are forwarded between devices of one machine")
+        self.machine.k.netdev[self.number].egress = egress.number
+
     def stop(self) -> None:
         """``ndo_stop``: free what is on the transmit rings, give back every buffer and destroy the pools."""
         self._clean_transmit_rings()
@@ -219,6 +227,9 @@ class NetDevice:
         self.is_open = False
         self.machine.k.netdev[self.number].alive = 0
         self.machine.check()
+        for program in self.programs:
+            if hasattr(program, "finish"):
+                program.finish()
 
     def _clean_transmit_rings(self) -> None:
         k = self.machine.k

@@ -5,33 +5,31 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
-import numpy as np
-
-from .arrivals import Rate
 from .checks.conservation import take_stock
 from .engine import jit
-from .errors import EmulatorError, KernelBug, UsageError
+from .errors import KernelBug, UsageError
 from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
-from .net import run as engine_run
 from .net import skbuff
 from .net.device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, ACTION_LOCAL, NETDEV_BUDGET
 from .net.local import MAX_STREAMS
 from .net.plugin_loader import load_driver
-from .net.run import DONE, DRAIN, FAULTED, NEED_INPUT, OUTPUT_BYTES, OUTPUT_FULL, OUTPUT_ROWS, PAUSED, SAMPLE_DUE
 from .net.skbuff import skb_defer_free_flush
-from .netdevice import DeviceSettings, NetDevice
-from .pcap import PACKET, Batch, CaptureError, open_writer
+from .netdevice import DeviceSettings
+from .pipeline.arrivals import Rate
+from .pipeline.emulation import Emulation, State
+from .pipeline.feed import Feed
+from .pipeline.outlet import Outlet
+from .pipeline.sinks import Capture
+from .pipeline.sources import Source, open_source
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .programs import XdpProgram
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sampling import Sampler
-from .sources import Source, open_source
 
 ACTIONS = {
     "forward": ACTION_FORWARD,
@@ -39,168 +37,27 @@ ACTIONS = {
     "drop": ACTION_DROP,
     "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
 }
-BATCH_PACKETS = 8192
-BATCH_BYTES = 1 << 20
-STEPS_COMPILED = 1 << 17
-STEPS_INTERPRETED = 1 << 9
-LONGEST_TRACE_NS = 30 * 24 * 3600 * 10**9
 
 Progress = Callable[[int, int, "int | None"], "bool | None"]
 
 
-class Replay:
-    """One replay in progress: a machine with one device, a source, perhaps an output file and somebody who watches."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        nic: NetDevice,
-        source: Source,
-        out: str | os.PathLike[str] | None,
-        sampler: Sampler | None = None,
-    ) -> None:
-        self.machine = machine
-        self.nic = nic
-        self.source = source
-        self.sampler = sampler
-        self.batch = Batch(BATCH_BYTES, BATCH_PACKETS)
-        self.read_seconds = 0.0
-        self.emulate_seconds = 0.0
-        self.error: CaptureError | None = None
-        self._first: int | None = None
-        self._last = 0
-        self._shift = 0
-        self._passes = 1
-        self._left: int | None = None
-        self._accepted = 0
-        self.down_after: int | None = None
-        """Packets after which the device goes down, whatever is under way."""
-        self._writer = open_writer(Path(out), interfaces=("egress",)) if out is not None else None
-        k = machine.k
-        if k.arrays["feed"].dtype != PACKET:
-            raise EmulatorError("netemu itself is wrong: the capture reader and the engine lay packets out differently")
-        k.replace("feed", self.batch.records)
-        k.replace("feed_data", self.batch.data)
-        if self._writer is not None:
-            k.run[0].record_output = 1
-            machine.keep_contents()
-            k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
-            k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))
-
-    def run(self, repeat: int, packets: int | None, progress: Progress | None) -> bool:
-        """Replay ``repeat`` passes, or ``packets`` packets; False when ``progress`` asked to stop before the end."""
-        k = self.machine.k
-        self._passes = repeat if packets is None else packets
-        self._left = packets
-        steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
-        told = time.perf_counter()
-        finished = True
-        engine_run.start_agenda(k, 0)
-        try:
-            while True:
-                start = time.perf_counter()
-                reason = engine_run.run_machine(k, 0, steps)
-                now = time.perf_counter()
-                self.emulate_seconds += now - start
-                if reason == FAULTED:
-                    self.machine.check()
-                elif reason == NEED_INPUT:
-                    if self._accepted == self.down_after:
-                        self._finish_polls()
-                        break
-                    self._read()
-                elif reason == OUTPUT_FULL:
-                    self._write()
-                elif reason == SAMPLE_DUE and self.sampler is not None:
-                    self.sampler.read()
-                elif reason == DRAIN:
-                    self.machine.drain_sockets()
-                elif reason == DONE:
-                    break
-                if progress is not None and now - told > 0.2 and finished:
-                    told = now
-                    if progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size):
-                        finished = False
-                        self._cut_off()
-            if progress is not None and finished:
-                progress(k.wire[self.nic.number].packets, self.source.offset, self.source.size)
-        finally:
-            self._write()
-            self.machine.drain_sockets()
-            if self._writer is not None:
-                self._writer.close()
-        return finished
-
-    def _finish_polls(self) -> None:
-        """``napi_disable``: whoever is polling comes to the end of it; nothing else is brought to its end."""
-        k = self.machine.k
-        self._cut_off()
-        while any(k.softirq[cpu].running for cpu in range(self.machine.cpus)):
-            if engine_run.run_machine(k, 0, 1) != PAUSED:
-                break
-        self.machine.check()
-
-    def _cut_off(self) -> None:
-        """Take no more packets; what is inside is brought to its end."""
-        w = self.machine.k.wire[self.nic.number]
-        w.end = w.next
-        w.blocked = 0
-        w.eof = 1
-
-    def _read_batch(self) -> int:
-        """Packets read into the batch that are to be replayed."""
-        count = self.source.read_into(self.batch)
-        if self._left is not None:
-            count = min(count, self._left)
-            self._left -= count
-        return count
-
-    def _read(self) -> None:
-        k = self.machine.k
-        w = k.wire[self.nic.number]
-        start = time.perf_counter()
-        count = 0
-        try:
-            count = self._read_batch()
-            while count == 0 and self._left != 0 and self._passes > 1 and self._first is not None:
-                self._passes -= 1
-                gap = max((self._last - self._shift - self._first) // max(w.packets - 1, 1), 1)
-                self._shift = self._last - self._first + gap
-                self.source.rewind()
-                count = self._read_batch()
-        except CaptureError as error:
-            self.error = error
-        self.read_seconds += time.perf_counter() - start
-        if count == 0:
-            w.eof = 1
-            w.next = w.end = 0
-            return
-        times = self.batch.records["ts_ns"][:count]
-        if self._first is None:
-            self._first = int(times[0])
-            k.run[0].start_ns = self._first
-        times += self._shift
-        # captures may be out of order; nothing arrives before what was captured before it
-        np.maximum.accumulate(np.maximum(times, self._last if self._last else times[0]), out=times)
-        self._last = int(times[-1])
-        if self._last - self._first > LONGEST_TRACE_NS and w.mode == engine_run.RATE_RECORDED:
-            raise UsageError(
-                f"the trace's time stamps span more than {LONGEST_TRACE_NS // 10**9 // 86400} days; "
-                "use --rate max or a fixed rate"
-            )
-        if self.down_after is not None:
-            count = min(count, self.down_after - self._accepted)
-        self._accepted += count
-        w.next = 0
-        w.end = count
-
-    def _write(self) -> None:
-        run = self.machine.k.run[0]
-        if self._writer is not None and run.out_count:
-            count = run.out_count
-            self._writer.write_batch(self.machine.k.arrays["out_data"], self.machine.k.arrays["out"][:count])
-        run.out_count = 0
-        run.out_bytes = 0
+def _emulate(emulation: Emulation, feed: Feed, source: Source, progress: Progress | None) -> bool:
+    """Bring everything to its end; False when ``progress`` asked to stop before it."""
+    told = time.perf_counter()
+    finished = True
+    while (state := emulation.advance()) is not State.DONE:
+        if state is State.WAITING:  # the feed has come to where the device goes down
+            emulation.finish_polls()
+            break
+        now = time.perf_counter()
+        if progress is not None and now - told > 0.2 and finished:
+            told = now
+            if progress(feed.packets, source.offset, source.size):
+                finished = False
+                emulation.cut_off()
+    if progress is not None and finished:
+        progress(feed.packets, source.offset, source.size)
+    return finished
 
 
 def replay(
@@ -252,7 +109,8 @@ def replay(
     packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
     ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
     (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
-    as for :class:`netemu.Machine`; what is found is in ``leaks``.  ``out``: capture file for what was transmitted.
+    as for :class:`netemu.Machine`; what is found is in ``leaks``.
+    ``out``: capture file for what was transmitted.
     ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
@@ -300,16 +158,23 @@ def replay(
         k.run[0].action = ACTIONS[action]
         k.run[0].netdev_budget = netdev_budget
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
-        _aim_wire(machine, nic, arrivals)
         start_books(machine)
         initial = take_stock(k, nic.pages_held())
-        sampler = Sampler(machine, nic) if timeline else None
-        job = Replay(machine, nic, source, out, sampler)
         armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
-        job.down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
-        finished = job.run(repeat, packets, progress)
-    if job.error is not None and k.wire[nic.number].packets == 0:
-        raise job.error
+        sampler = Sampler(machine, nic) if timeline else None
+        down_after = next((plan.nth for plan in plans if plan.site == DOWN), None)
+        feed = Feed(k, nic.number, source, arrivals, repeat=repeat, packets=packets, stop_after=down_after)
+        with ExitStack() as open_files:
+            outlets = []
+            if out is not None:
+                outlets = [Outlet(nic.number, [open_files.enter_context(closing(Capture.create(out)))])]
+            emulation = Emulation(machine, [feed], outlets, sampler=sampler)
+            try:
+                finished = _emulate(emulation, feed, source, progress)
+            finally:
+                emulation.deliver()
+    if feed.error is not None and feed.packets == 0:
+        raise feed.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
     if policy is not None:
         data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
@@ -326,7 +191,7 @@ def replay(
     for cpu in range(cpus):
         _consume_held(machine, cpu)
         machine.page_frag_cache_drain(cpu=cpu)
-    if job.down_after is not None:
+    if down_after is not None:
         machine.wind_up()
     final = take_stock(k)
     data["leaks"] = [*final.leaks, *final.errors]
@@ -364,11 +229,11 @@ def replay(
         },
         "wall_s": {
             "compile": jit.compile_seconds - compiled_before,
-            "read": job.read_seconds,
-            "emulate": job.emulate_seconds,
+            "read": feed.seconds,
+            "emulate": emulation.seconds,
         },
     }
-    return ReplayResult(data, not finished, str(job.error) if job.error else None, machine)
+    return ReplayResult(data, not finished, str(feed.error) if feed.error else None, machine)
 
 
 def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
@@ -398,15 +263,6 @@ def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: 
     run.streams = streams
 
 
-def _aim_wire(machine: Machine, nic: NetDevice, rate: Rate) -> None:
-    k = machine.k
-    w = k.wire[nic.number]
-    w.eof = 0
-    w.mode = rate.mode
-    w.lossless = 1 if rate.mode == engine_run.RATE_MAX else 0
-    w.speed_num, w.speed_den, w.gap = rate.speed_num, rate.speed_den, rate.gap
-
-
 def start_books(machine: Machine) -> None:
     """Forget what came before the part that a report is about (pages are counted from the start)."""
     k = machine.k
@@ -431,4 +287,4 @@ def _consume_held(machine: Machine, cpu: int) -> None:
     machine.check()
 
 
-__all__ = ["Replay", "ReplayResult", "replay"]
+__all__ = ["ReplayResult", "replay"]

@@ -11,6 +11,7 @@ COMMANDS = Commands(
     name="netemu",
     modules=(
         "replay",
+        "tap",
         "compare",
         "sweep",
         "export",
@@ -22,6 +23,9 @@ COMMANDS = Commands(
         "reproduce",
         "calibrate",
         "conformance",
+        "run",
+        "verify",
+        "bpf-plugin",
         "museum",
         "exhaust",
         "bench",

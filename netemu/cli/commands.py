@@ -26,7 +26,7 @@ def complain(message: object) -> None:
 
 
 class Commands(click.Group):
-    """A group whose command ``x`` is the function ``command`` of the module ``netemu.cli.x``."""
+    """A group whose command ``x-y`` is the function ``command`` of the module ``netemu.cli.x_y``."""
 
     def __init__(self, *, name: str, modules: Sequence[str], help: str) -> None:
         super().__init__(name=name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +38,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.modules:
             return None
-        command: click.Command = import_module(f"netemu.cli.{cmd_name}").command
+        command: click.Command = import_module(f"netemu.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netemu.cli import exports, values
+from netemu.cli.bpf_options import SAFETY, map_entries
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
 from netemu.cli.machine_options import machine_options, taken
@@ -57,8 +58,23 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--xdp",
-    metavar="FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    metavar="FILE.o[:PROGRAM]|FILE.py:NAME|drop|pass|tx|redirect|aborted",
     help="XDP program that sees every received packet first.",
+)
+@click.option(
+    "--xdp-safety",
+    "safety",
+    type=SAFETY,
+    default="sandbox",
+    show_default=True,
+    help="For FILE.o: strict ends a run that leaves the memory it was given.",
+)
+@click.option(
+    "--xdp-maps",
+    "maps",
+    metavar="FILE.json|JSON",
+    callback=map_entries,
+    help='For FILE.o: what its maps start with: {"MAP": {"KEY": VALUE, ...}, ...}.',
 )
 @click.option(
     "--hold-us",
@@ -160,7 +176,21 @@ def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
     rq = arguments.pop("rq", None)
     if rq is not None:
         arguments["options"] = {**arguments["options"], "rq": rq}
+    safety, maps = arguments.pop("safety", "sandbox"), arguments.pop("maps", {})
+    if safety != "sandbox" or maps:
+        arguments["xdp"] = _object_program(arguments, safety, maps)
     return arguments
+
+
+def _object_program(arguments: dict[str, Any], safety: str, maps: dict[str, Any]) -> Any:
+    """The program of ``--xdp`` with what was said about it: that has to be an object file."""
+    from netemu.programs import is_object
+    from netemu.xdp_object import ObjectProgram
+
+    if not is_object(arguments.get("xdp", "")):
+        raise click.UsageError("--xdp-safety and --xdp-maps are for --xdp FILE.o.")
+    options = {"cpus": arguments["cpus"], "seed": arguments["seed"], "safety": safety, "maps": maps}
+    return ObjectProgram.from_text(arguments["xdp"], **options)
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:

@@ -76,7 +76,7 @@ def content_key(declarations: str = "", *plugins: Path) -> str:
     return h.hexdigest()[:20]
 
 
-def _base_directory() -> Path:
+def base_directory() -> Path:
     chosen = os.environ.get("NETEMU_CACHE_DIR")
     if chosen:
         return Path(chosen)
@@ -89,7 +89,7 @@ def _base_directory() -> Path:
 def cache_directory(generation: str) -> Path | None:
     """Directory for the compiled code of one generation, or None when none can be written."""
     try:
-        directory = _base_directory() / f"native-{generation}"
+        directory = base_directory() / f"native-{generation}"
         if not directory.exists():
             directory.mkdir(parents=True)
             _drop_old_generations(directory)

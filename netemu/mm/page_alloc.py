@@ -356,7 +356,7 @@ def get_page(k: Kernel, cpu: int, pfn: int, n: int) -> None:
     page_ref_add(k, cpu, pfn, n)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def alloc_pages_node(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> int:
     """A block near node ``nid``; a negative ``nid`` means this CPU's own node."""
     if nid < 0:
@@ -364,7 +364,7 @@ def alloc_pages_node(k: Kernel, cpu: int, nid: int, order: int, comp: int) -> in
     return __alloc_pages(k, cpu, nid, order, comp)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def drain_pages_zone(k: Kernel, cpu: int, zone: int) -> None:
     """Give every page on this CPU's lists back to the buddy lists."""
     count = k.pcp[pcp_row(k, cpu, zone)].count
@@ -372,7 +372,7 @@ def drain_pages_zone(k: Kernel, cpu: int, zone: int) -> None:
         free_pcppages_bulk(k, cpu, zone, count, 0)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def drop_page(k: Kernel, cpu: int, pfn: int) -> None:
     """:func:`put_page` for callers outside the kernel."""
     put_page(k, cpu, pfn)

@@ -25,7 +25,7 @@ PAGE_FRAG_CACHE_MAX_ORDER = 3
 SLICE = 1024
 
 
-@kernel_function(entry=True, inline=True)
+@kernel_function(entry=True, rare=True, inline=True)
 def page_frag_free(k: Kernel, cpu: int, pfn: int) -> None:
     """Drop the reference of one fragment.  Until v5.0 even an order-0 page went past the per-CPU lists."""
     pfn = compound_head(k, pfn)
@@ -63,7 +63,7 @@ def take_bias(k: Kernel, row: int, pfn: int) -> None:
     nc.offset = nc.size
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def page_frag_alloc(k: Kernel, cpu: int, which: int, size: int) -> int:
     """A fragment of ``size`` bytes from cache ``which`` of this CPU, cut from the end down.
 
@@ -93,7 +93,7 @@ def page_frag_alloc(k: Kernel, cpu: int, which: int, size: int) -> int:
     return pfn * PAGE_SIZE + nc.offset
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def page_frag_alloc_1k(k: Kernel, cpu: int) -> int:
     """A 1 KiB slice of an order-0 page; each slice owns one reference from the start.  Returns as page_frag_alloc."""
     nc = k.page_frag_cache[cpu * NR_FRAG_CACHES + NAPI_SLICES]

@@ -163,7 +163,8 @@ table(
         ("scheduled", "i4"),
         ("phase", "i4"),
         ("work", "i4"),
-        ("tx_work", "i4"),
+        ("tx_work", "i4"),  # of the queue at hand
+        ("tx_cleaned", "i4"),  # in this poll, of all its queues
         ("tx_busy", "i4"),  # a queue had more completions than its budget
         ("cleaning", "i4"),  # transmit queue being cleaned
         ("refill_short", "i4"),
@@ -172,7 +173,6 @@ table(
         ("irq_due", "i8"),  # when its interrupt fires, ps; NEVER: nothing has completed
         ("rx_pending", "i4"),  # frames received since the interrupt was armed
         ("started", "i8"),  # when the poll that runs began
-        ("tx_cleaned", "i4"),  # transmissions that it has cleaned, on all its queues
         ("polls", "i8"),
         ("arms", "i8"),
         ("events", "i8"),
@@ -250,6 +250,8 @@ table(
         ("arriving", "i4"),  # row of k.feed that a NIC is taking
         ("arrived", "i8"),  # frames that came in so far, on all wires
         ("start_ns", "i8"),  # time stamp at which virtual time is 0
+        ("limit", "i8"),  # ps: nothing is done from here on
+        ("next_at", "i8"),  # ps: what could be done next when input was needed or the limit was met
         ("hold", "i8"),  # ps that local delivery holds a packet
         ("consumer_shift", "i4"),  # the consumer runs so many CPUs further than the queue
         ("window", "i4"),  # packets of a stream that may be on their way; 0: any number

@@ -114,8 +114,8 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     n.work = 0
     n.tx_work = 0
-    n.tx_busy = 0
     n.tx_cleaned = 0
+    n.tx_busy = 0
     n.cleaning = n.txq
     n.refill_short = 0
     n.polls += 1
@@ -169,7 +169,6 @@ def next_tx_queue(k: Kernel, cpu: int, napi: int) -> bool:
     n = k.napi[napi]
     if k.xdp_cpu[cpu].returned != 0:
         xdp_flush_frame_bulk(k, cpu)
-    n.tx_cleaned += n.tx_work
     if n.tx_work > 0 and n.cleaning == n.txq:
         tx_completed(k, cpu, n.txq)
     if n.tx_work >= k.netdev[n.dev].tx_cq_budget:
@@ -212,6 +211,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
         if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.cleaning):
             k.cpu[cpu].node = n.phase_node
             n.tx_work += 1
+            n.tx_cleaned += 1
             indirect(k, k.ops[ops + OP_TX_POLL_ONE], cpu, n.cleaning, NAPI_POLL_WEIGHT)
             return
         if next_tx_queue(k, cpu, napi):

@@ -291,7 +291,7 @@ def __page_pool_alloc_pages_slow(k: Kernel, cpu: int, pool: int) -> int:
     return pop_cache(k, pool)
 
 
-@kernel_function(entry=True, inline=True)
+@kernel_function(entry=True, rare=True, inline=True)
 def page_pool_alloc_pages(k: Kernel, cpu: int, pool: int) -> int:
     """A page for the driver: from the cache, the ring, or the page allocator.  NONE: no memory.  Consumer only."""
     p = k.pool[pool]
@@ -322,7 +322,7 @@ def page_pool_clear_pp_info(k: Kernel, pfn: int) -> None:
         page.flags &= ~PG_PFMEMALLOC
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page from the pool: unmapped, unsigned, off the books.  The caller keeps its reference."""
     tracepoint(k, PAGE_RELEASED, pfn, pool)
@@ -341,7 +341,7 @@ def page_pool_return_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     put_page(k, cpu, pfn)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
     """Prefer another node from now on; the cache is emptied, the ring is sorted out at refill.  Consumer only."""
     k.pool[pool].nid = nid
@@ -349,7 +349,7 @@ def page_pool_update_nid(k: Kernel, cpu: int, pool: int, nid: int) -> None:
         page_pool_return_page(k, cpu, pool, pop_cache(k, pool))
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def page_pool_nid_changed(k: Kernel, cpu: int, pool: int, nid: int) -> None:
     """:func:`page_pool_update_nid`, unless the pool prefers ``nid`` already.  Consumer only."""
     if k.pool[pool].nid != nid:
@@ -412,7 +412,7 @@ def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, di
     return NONE
 
 
-@kernel_function(entry=True, inline=True)
+@kernel_function(entry=True, rare=True, inline=True)
 def page_pool_put_defragged_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
     """Return a page whose fragments are all back: cache, else ring, else the page allocator."""
     pfn = __page_pool_put_page(k, cpu, pool, pfn, sync, direct)
@@ -434,7 +434,7 @@ def page_pool_is_last_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     return True
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, direct: int) -> None:
     """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
     if page_pool_is_last_frag(k, cpu, pool, pfn):
@@ -444,13 +444,13 @@ def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, dire
             page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def page_pool_recycle_direct(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Return a whole page from the pool's consumer."""
     page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 1)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
     """Return the ``count`` pages listed in ``k.page_array``: one producer lock for all that go to the ring."""
     kept = 0
@@ -497,7 +497,7 @@ def put_page_and_tell(k: Kernel, cpu: int, pool: int, pfn: int, direct: int) -> 
     tracepoint(k, POOL_OFFERED, pfn, fate)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> int:
     """What freeing an skb does with a page: 1 if its pool took it, 0 if it carries no signature."""
     pfn = compound_head(k, pfn)
@@ -518,13 +518,13 @@ def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> 
 # -- fragments -------------------------------------------------------------------------------------------------------
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def page_pool_fragment_page(k: Kernel, cpu: int, pfn: int, count: int) -> None:
     """Split a page into ``count`` fragments that are returned one by one."""
     k.pages[pfn].frag_count = count
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
     """Take ``count`` fragments off a page; what is left.  The last ones leave the stored count as it is."""
     page = k.pages[pfn]

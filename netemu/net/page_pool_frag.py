@@ -47,7 +47,7 @@ def page_pool_free_frag(k: Kernel, cpu: int, pool: int) -> None:
     page_pool_return_page(k, cpu, pool, pfn)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def page_pool_alloc_frag(k: Kernel, cpu: int, pool: int, size: int) -> int:
     """A piece of ``size`` bytes, its offset in ``k.pools[0].frag_offset``.  NONE: none to be had.  Consumer only."""
     p = k.pool[pool]

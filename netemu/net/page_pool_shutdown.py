@@ -136,7 +136,7 @@ def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
         return
     now = k.work[0].now
     if now >= p.defer_warn:
-        printk_about(k, cpu, STALLED_SHUTDOWN, pool, inflight, seconds_between(p.defer_start, now))
+        printk_about(k, cpu, STALLED_SHUTDOWN, pool + 1, inflight, seconds_between(p.defer_start, now))
         p.defer_warn = now + DEFER_WARN_INTERVAL_MS
     if how == 1 and p.destroy_cnt > FORCED_AFTER:
         page_pool_free(k, cpu, pool)

@@ -41,7 +41,7 @@ CPUMAP_ONLY = 1
 # -- helpers of programs ---------------------------------------------------------------------------------------------
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def bpf_redirect(k: Kernel, cpu: int, ifindex: int, flags: int) -> int:
     """Ask for device ``ifindex`` (its number + 1); flags are not allowed."""
     if flags != 0:
@@ -61,7 +61,7 @@ def map_entry(k: Kernel, number: int, key: int) -> int:
     return k.redirect_slot[m.base + key]
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def bpf_redirect_map(k: Kernel, cpu: int, number: int, key: int, flags: int) -> int:
     """Ask for an entry of map ``number``; ``flags``: the verdict if there is none (from v5.3, before: not allowed)."""
     c = k.xdp_cpu[cpu]
@@ -230,7 +230,7 @@ def xsk_map_redirect(k: Kernel, cpu: int, socket: int, xdp: int) -> int:
 # -- the end of a poll -----------------------------------------------------------------------------------------------
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def xdp_do_flush(k: Kernel, cpu: int) -> None:
     """Send what was collected on this CPU, the device and the CPU used last first."""
     c = k.xdp_cpu[cpu]

@@ -54,7 +54,7 @@ def hash_bytes(k: Kernel, at: int, count: int, position: int) -> int:
     return result
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def rss_hash(k: Kernel, cpu: int, at: int, length: int) -> int:
     """Hash of the frame at ``k.feed_data[at:at + length]``; 0 when it is not IP (the NIC then uses queue 0)."""
     end = at + length

@@ -1,7 +1,8 @@
 """The run: packets arrive on the wire, CPUs advance one descriptor at a time, the smallest clock first.
 
-:func:`run_machine` is the only loop.  It returns to Python when it needs packets, when the output buffer is
-full, when gauges are to be read, when an error is noted, after a number of steps, or when everything has come to rest.
+:func:`run_machine` is the only loop.  It returns to Python when it needs packets or has come to ``run.limit``, when the
+output buffer is full, when gauges are to be read, when an error is noted, after a number of steps, or when everything
+has come to rest.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def first_arrival(k: Kernel, first: int) -> int:
     """
     found = NOTHING
     when = first
-    unknown_from = NEVER
+    unknown_from = k.run[0].limit
     for dev in range(k.machine[0].devices):
         w = k.wire[dev]
         if w.next == w.end:
@@ -116,6 +117,7 @@ def first_arrival(k: Kernel, first: int) -> int:
                 when = w.arrival
                 found = dev
     if unknown_from <= when and unknown_from < NEVER:
+        k.run[0].next_at = when
         return INPUT
     return found
 

@@ -133,13 +133,13 @@ def __build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     return skb
 
 
-@kernel_function(entry=True, inline=True)
+@kernel_function(entry=True, rare=True, inline=True)
 def build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     """An skb around ``size`` bytes (shared info included) at ``offset`` in a page; takes over one reference of it."""
     return __build_skb(k, cpu, pfn, offset, size)
 
 
-@kernel_function(entry=True, inline=True)
+@kernel_function(entry=True, rare=True, inline=True)
 def napi_build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
     """The same with the struct from this CPU's cache (v5.12); before that, the same as build_skb."""
     if k.era[0].skb_napi_cache == 0:
@@ -231,7 +231,7 @@ def skb_on_fragment(k: Kernel, cpu: int, cache: int, where: int, size: int, flag
     return skb
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def napi_alloc_skb(k: Kernel, cpu: int, length: int) -> int:
     """A receive buffer for ``length`` bytes with NET_SKB_PAD headroom, from NAPI.  NONE: no memory."""
     length += NET_SKB_PAD + NET_IP_ALIGN
@@ -254,7 +254,7 @@ def napi_alloc_skb(k: Kernel, cpu: int, length: int) -> int:
     return skb
 
 
-@kernel_function(name="__netdev_alloc_skb", entry=True)
+@kernel_function(name="__netdev_alloc_skb", entry=True, rare=True)
 def netdev_alloc_skb(k: Kernel, cpu: int, length: int) -> int:
     """A receive buffer for ``length`` bytes with NET_SKB_PAD headroom, from any context.  NONE: no memory."""
     length += NET_SKB_PAD
@@ -270,7 +270,7 @@ def netdev_alloc_skb(k: Kernel, cpu: int, length: int) -> int:
     return skb
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def skb_mark_for_recycle(k: Kernel, cpu: int, skb: int) -> None:
     """Head and fragments may go back to their pools when the skb is freed (v5.14)."""
     if k.era[0].pool_skb_recycle != 0:

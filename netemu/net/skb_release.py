@@ -158,7 +158,7 @@ def skb_unref(k: Kernel, cpu: int, skb: int) -> bool:
     return r.users == 0
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def kfree_skb(k: Kernel, cpu: int, skb: int) -> None:
     """Drop one user; the packet counts as dropped."""
     if skb_unref(k, cpu, skb):
@@ -177,7 +177,7 @@ def kfree_skb_list(k: Kernel, cpu: int, first: int, reason: int) -> int:
     return 0
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def consume_skb(k: Kernel, cpu: int, skb: int) -> None:
     """Drop one user; the packet counts as delivered."""
     if skb_unref(k, cpu, skb):
@@ -222,7 +222,7 @@ def kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
     napi_skb_cache_put(k, cpu, skb)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def napi_consume_skb(k: Kernel, cpu: int, skb: int, budget: int) -> None:
     """Drop one user from a poll loop: the struct goes to this CPU's cache.  Budget 0 means: not in NAPI."""
     if budget == 0:

@@ -86,7 +86,7 @@ def dev_gro_receive(k: Kernel, cpu: int, skb: int) -> None:
     """Look for a flow to merge with: none is found, merging is not modelled."""
 
 
-@kernel_function(entry=True, inline=True)
+@kernel_function(entry=True, rare=True, inline=True)
 def napi_gro_receive(k: Kernel, cpu: int, skb: int) -> None:
     """What a driver calls with each received packet."""
     dev_gro_receive(k, cpu, skb)

@@ -134,7 +134,7 @@ def trace_xdp_exception(k: Kernel) -> None:
 # -- helpers of programs ---------------------------------------------------------------------------------------------
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def bpf_xdp_adjust_head(k: Kernel, cpu: int, xdp: int, offset: int) -> int:
     """Move the start of the packet by ``offset`` bytes, metadata with it; 0 or -EINVAL."""
     x = k.xdp_buff[xdp]
@@ -149,7 +149,7 @@ def bpf_xdp_adjust_head(k: Kernel, cpu: int, xdp: int, offset: int) -> int:
     return 0
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def bpf_xdp_adjust_meta(k: Kernel, cpu: int, xdp: int, offset: int) -> int:
     """Move the start of the metadata: a multiple of 4 bytes, at most 32; 0 or a negative error number."""
     x = k.xdp_buff[xdp]
@@ -165,7 +165,7 @@ def bpf_xdp_adjust_meta(k: Kernel, cpu: int, xdp: int, offset: int) -> int:
     return 0
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def bpf_xdp_adjust_tail(k: Kernel, cpu: int, xdp: int, offset: int) -> int:
     """Move the end of the packet; new bytes are zero.  Shrinks only, where the buffer's end is not known."""
     x = k.xdp_buff[xdp]

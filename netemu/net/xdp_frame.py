@@ -48,7 +48,7 @@ MODEL_BEFORE_QUEUE = message("xdp_model_before_queue", "Missing register, driver
 # -- memory models of receive queues ---------------------------------------------------------------------------------
 
 
-@kernel_function(traced=False, entry=True)
+@kernel_function(traced=False, entry=True, rare=True)
 def xdp_rxq_info_reg(k: Kernel, cpu: int, rxq: int, frag_size: int) -> int:
     """Register a receive queue; one that is registered already is unregistered first, with a warning."""
     info = k.xdp_rxq[rxq]
@@ -239,7 +239,7 @@ def return_frame(k: Kernel, cpu: int, frame: int, direct: int) -> None:
     __xdp_return(k, cpu, mem_type, mem_id, frame_page(k, frame), direct)
 
 
-@kernel_function(entry=True)
+@kernel_function(entry=True, rare=True)
 def xdp_return_frame(k: Kernel, cpu: int, frame: int) -> None:
     """Done with a frame, from any context."""
     return_frame(k, cpu, frame, 0)

@@ -110,12 +110,12 @@ def _recycling(result: Result) -> str | None:
 def _driver_cache(result: Result) -> str | None:
     """What kept the driver's own cache from handing out pages."""
     full, busy = (result["ethtool"].get(f"rx_cache_{why}", 0) for why in ("full", "busy"))
-    if not full:
-        return None
-    sentence = f"The driver's page cache had no room for a page {count(full)} times"
+    reasons = []
+    if full:
+        reasons.append(f"had no room for a page {count(full)} times")
     if busy:
-        sentence += f", and {count(busy)} times its oldest page was still held, so that it gave none"
-    return sentence + "."
+        reasons.append(f"gave none {count(busy)} times because its oldest page was still held")
+    return f"The driver's page cache {' and '.join(reasons)}." if reasons else None
 
 
 def _policy(result: Result) -> str | None:

@@ -321,7 +321,7 @@ def test_a_stalled_shutdown_has_the_words_of_the_kernel() -> None:
     m = machine(collect=True)
     stalled(m)
     assert [report.what for report in m.reports] == [
-        "page_pool_release_retry() stalled pool shutdown: id 0, 1 inflight 60 sec"
+        "page_pool_release_retry() stalled pool shutdown: id 1, 1 inflight 60 sec"
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from netemu import DeviceSettings
 from netemu.errors import EmulatorError, KernelBug, UsageError
 from netemu.pcap import CaptureError
 from tests.cli.conftest import Run
@@ -18,6 +19,7 @@ def test_defaults_are_those_of_the_python_function(run: Run, engine: Engine) -> 
     assert run("replay", "x.pcap").exit_code == 0
     called = engine.called_with
     assert callable(called.pop("progress"))
+    assert called.pop("settings") == DeviceSettings()
     assert called == {
         "trace": "x.pcap",
         "driver": "mlx5",
@@ -25,7 +27,6 @@ def test_defaults_are_those_of_the_python_function(run: Run, engine: Engine) -> 
         "switches": {},
         "platform": "xeon-e5-1650v4",
         "cpus": 1,
-        "queues": None,
         "recycle": "mechanism",
         "action": "forward",
         "rate": "max",
@@ -34,7 +35,8 @@ def test_defaults_are_those_of_the_python_function(run: Run, engine: Engine) -> 
         "mtu": 1500,
         "hold_us": 0.0,
         "options": {},
-        "out": None,
+        "inject": (),
+        "timeline": False,
     }
 
 
@@ -42,12 +44,14 @@ def test_every_option_reaches_the_engine(run: Run, engine: Engine) -> None:
     command = (
         "replay x.pcap --driver netsec --era v4.19 --set page_frag_free=pcp --set bulk=1 --platform cortex-a53 "
         "--cpus 2 --queues 4 --recycle 0.35 --action local --rate x2.5 --repeat 3 --seed 9 --mtu 9000 --hold-us 12.5 "
-        "--rq striding --driver-option ring=512 --out y.pcap"
+        "--rq striding --driver-option ring=512 --rx-usecs 8 --tx-frames 64 --no-bql --irq-affinity 1,0 --nodes 2 "
+        "--out y.pcap"
     )
     done = run(*command.split())
     assert done.exit_code == 0, done.stderr
     called = engine.called_with
     del called["progress"]
+    assert called.pop("settings") == DeviceSettings(rx_usecs=8.0, tx_frames=64, bql=False, irq_affinity=[1, 0])
     assert called == {
         "trace": "x.pcap",
         "driver": "netsec",
@@ -64,6 +68,9 @@ def test_every_option_reaches_the_engine(run: Run, engine: Engine) -> None:
         "mtu": 9000,
         "hold_us": 12.5,
         "options": {"ring": "512", "rq": "striding"},
+        "nodes": 2,
+        "inject": (),
+        "timeline": False,
         "out": "y.pcap",
     }
 

@@ -65,7 +65,7 @@ def flood(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_share_of_waiting_is_that_of_the_exact_order(
     cpus: int, flood: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start_books, stop = replayer._start_books, NetDevice.stop
+    start_books, stop = replayer.start_books, NetDevice.stop
 
     def start_with_journal(machine: Machine) -> None:
         start_books(machine)
@@ -75,7 +75,7 @@ def test_the_share_of_waiting_is_that_of_the_exact_order(
         nic.machine.k.lock_journal_use[0].room = 0
         stop(nic)
 
-    monkeypatch.setattr(replayer, "_start_books", start_with_journal)
+    monkeypatch.setattr(replayer, "start_books", start_with_journal)
     monkeypatch.setattr(NetDevice, "stop", close_journal_and_stop)
     packets = [data for _ts, data, _wire in islice(read_packets(flood), cpus * PACKETS_PER_CPU)]
     result = netemu.replay(

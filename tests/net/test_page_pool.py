@@ -456,7 +456,7 @@ def test_a_pool_with_pages_out_waits_for_them_as_long_as_it_takes_and_says_so_ev
     pool.destroy()
     pass_time(pool, 150_000)
     assert machine.messages() == [
-        f"page_pool_release_retry() stalled pool shutdown: 1 inflight {seconds} sec" for seconds in (60, 120)
+        f"page_pool_release_retry() stalled pool shutdown: id 1, 1 inflight {seconds} sec" for seconds in (60, 120)
     ]
     assert pool.alive
     pool.put_page(page)

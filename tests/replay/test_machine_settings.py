@@ -91,7 +91,7 @@ def test_completions_on_another_cpu_cost_lines_that_have_to_come_over() -> None:
     other = run(FLOOD, cpus=2, repeat=4, action="forward", settings=DeviceSettings(xps="shift:1"))
     assert other["packets"] == same["packets"]
     per_packet = (other["busy_ns"] - same["busy_ns"]) / other["packets"]["received"]
-    assert per_packet > 3 * 20  # sk_buff, shared info and page at least
+    assert per_packet > 3 * 19  # sk_buff, shared info and page at least
     assert other["leaks"] == []
 
 

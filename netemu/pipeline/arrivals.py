@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import UsageError
-from .net import run as engine_run
+from ..errors import UsageError
+from ..net import run as engine_run
 
 
 @dataclass(frozen=True)

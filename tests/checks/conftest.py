@@ -1,3 +1,0 @@
-"""Tests of the plug-in run pytest inside pytest."""
-
-pytest_plugins = ["pytester"]
