@@ -66,6 +66,13 @@ def test_every_frame_leaves_as_it_came(name: str, options: dict[str, Any], tmp_p
     assert sent == came
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_step_keeps_to_the_rules_of_pages(name: str) -> None:
+    for options in ({"era": "v4.19", "options": LEGACY}, {"driver": "netsec", "era": "v6.1"}):
+        data = run(DNS, recycle=name, packets=150, memory_mb=16, check="every", **options)
+        assert data["leaks"] == []
+
+
 def test_the_rx_cache_as_a_policy_is_the_rx_cache() -> None:
     for hold_us in (0.0, 150.0):
         options = {"action": "local", "hold_us": hold_us}
