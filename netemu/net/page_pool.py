@@ -458,7 +458,14 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
         pfn = compound_head(k, k.page_array[i])
         if not page_pool_is_last_frag(k, cpu, pool, pfn):
             continue
-        pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
+        direct = 0
+        if k.policy[0].active and k.pool[pool].rxq != 0:
+            verdict = page_pool_verdict(k, cpu, pool, pfn)
+            if verdict not in (CACHE, RING):
+                page_pool_follow(k, cpu, pool, pfn, EVERYTHING, verdict)
+                continue
+            direct = 1 if verdict == CACHE and k.pool[pool].napi_cpu == cpu + 1 else 0
+        pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)
         if pfn != NONE:
             k.page_array[kept] = pfn
             kept += 1
@@ -552,15 +559,21 @@ def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdic
 
 
 @kernel_function(traced=False)
-def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
-    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
+def page_pool_verdict(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
+    """What the recycle policy of the pool's queue says about a whole page."""
     foreign = k.pool[pool].napi_cpu != cpu + 1  # the shelf is the consumer's: other CPUs need the ring's lock for it
     if foreign:
         spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
     verdict = policy_put(k, cpu, k.pool[pool].rxq - 1, pfn)
     if foreign:
         spin_unlock(k, cpu, RING_LOCKS + pool)
-    page_pool_follow(k, cpu, pool, pfn, sync, verdict)
+    return verdict
+
+
+@kernel_function(traced=False)
+def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
+    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
+    page_pool_follow(k, cpu, pool, pfn, sync, page_pool_verdict(k, cpu, pool, pfn))
 
 
 @kernel_function(traced=False, inline=True)
