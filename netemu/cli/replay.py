@@ -148,8 +148,10 @@ def command(
 
     files = exports.taken_from(replayed)
     timeline = timeline or exports.need_timeline(files)
-    replayed["tracepoints"] = replayed["tracepoints"] or exports.need_tracepoints(files)
-    if not tracing.is_interpreted(replayed):
+    followed = tracing.taken_from(replayed)
+    if exports.need_tracepoints(files):
+        followed["tracepoints"] = True
+    if not followed:
         compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
@@ -158,6 +160,7 @@ def command(
                 "/dev/stdin" if trace == "-" else trace,
                 timeline=timeline,
                 progress=progress,
+                **followed,
                 **replay_arguments(replayed),
             )
         finally:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-OPTIONS = ("trace_pages", "trace_packets", "tracepoints")
+OPTIONS = {"trace_pages": "--trace-page", "trace_packets": "--trace-packet", "tracepoints": "--tracepoints"}
+"""The option behind each parameter of :func:`netemu.replay`."""
 
 
 def _numbers(_ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[int, ...]:
@@ -47,9 +48,10 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def is_interpreted(replayed: Mapping[str, Any]) -> bool:
-    """Does a replay with these options follow what happens, and so need no compiled engine?"""
-    return any(replayed[name] for name in OPTIONS)
+def taken_from(given: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, by parameter of :func:`netemu.replay`, taken out of a command's options."""
+    asked = {name: given.pop(name) for name in OPTIONS}
+    return {name: value for name, value in asked.items() if value}
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -439,7 +439,7 @@ def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, dire
     """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
     if page_pool_is_last_frag(k, cpu, pool, pfn):
         if k.policy[0].active and k.pool[pool].rxq != 0:
-            page_pool_put_by_policy(k, cpu, pool, pfn, sync)
+            page_pool_follow(k, cpu, pool, pfn, sync, page_pool_verdict(k, cpu, pool, pfn))
         else:
             page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
 
@@ -458,14 +458,12 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
         pfn = compound_head(k, k.page_array[i])
         if not page_pool_is_last_frag(k, cpu, pool, pfn):
             continue
-        direct = 0
         if k.policy[0].active and k.pool[pool].rxq != 0:
             verdict = page_pool_verdict(k, cpu, pool, pfn)
-            if verdict not in (CACHE, RING):
+            if verdict != RING:
                 page_pool_follow(k, cpu, pool, pfn, EVERYTHING, verdict)
                 continue
-            direct = 1 if verdict == CACHE and k.pool[pool].napi_cpu == cpu + 1 else 0
-        pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, direct)
+        pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
         if pfn != NONE:
             k.page_array[kept] = pfn
             kept += 1
@@ -568,12 +566,6 @@ def page_pool_verdict(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
     if foreign:
         spin_unlock(k, cpu, RING_LOCKS + pool)
     return verdict
-
-
-@kernel_function(traced=False)
-def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
-    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
-    page_pool_follow(k, cpu, pool, pfn, sync, page_pool_verdict(k, cpu, pool, pfn))
 
 
 @kernel_function(traced=False, inline=True)

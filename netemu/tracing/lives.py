@@ -13,8 +13,11 @@ from typing import Any
 from ..engine.kernel import KernelFunction
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
-from ..mm.layout import NONE, PAGE_SIZE
+from ..mm import page_frag
+from ..mm.layout import NONE, PAGE_SIZE, PG_TAIL
 from ..net.device_layout import TX_SKB
+from ..net.policy import CACHE, KEEP, RING
+from ..net.xdp_layout import VERDICTS
 from .moment import NIC, Clock, Moment
 
 RESULT = "result"
@@ -55,12 +58,17 @@ class Step:
     packet: int
 
 
+def _oldest_completion(k: Kernel, rxq: int) -> int:
+    q = k.rxq[rxq]
+    return int(k.cqe[q.cq_base + (q.cq_head & q.cq_mask)].packet)
+
+
 PACKET_OF: dict[str, Callable[[Kernel, int], int]] = {
     "packet": lambda k, packet: packet,
     "xdp": lambda k, row: int(k.xdp_buff[row].packet),
     "frame": lambda k, frame: int(k.xdp_frame[frame].packet),
     "arriving": lambda k, _: int(k.run[0].arrived),
-    "completion": lambda k, rxq: _oldest_completion(k, rxq),
+    "completion": _oldest_completion,
 }
 """How a rule's ``packet`` leads to the number of a packet.  Beside these: ``skb``, and ``transmission`` of a queue."""
 
@@ -68,20 +76,15 @@ ABOUT: dict[str, Callable[[Kernel, Mapping[str, Any]], Any]] = {
     "refs": lambda k, v: k.pages[v["page"]].refcount,
     "shares": lambda k, v: k.pages[v["page"]].frag_count,
     "pool_id": lambda k, v: v["pool"] + 1,
-    "hold": lambda k, v: k.pool[v["pool"]].hold_cnt,
-    "release": lambda k, v: k.pool[v["pool"]].release_cnt,
+    "hold": lambda k, v: f": hold {k.pool[v['pool']].hold_cnt}" if k.era[0].pool_accounting else "",
+    "release": lambda k, v: f": release {k.pool[v['pool']].release_cnt}" if k.era[0].pool_accounting else "",
     "cached": lambda k, v: k.pool[v["pool"]].cache_count,
     "drops": lambda k, v: "freed" if k.skb[v["skb"]].users <= 1 else f"one of {k.skb[v['skb']].users} users gone",
     "offset_in_page": lambda k, v: v["address"] % PAGE_SIZE,
-    "verdict_name": lambda k, v: ("ABORTED", "DROP", "PASS", "TX", "REDIRECT")[v["result"]],
-    "policy_says": lambda k, v: {1: "keep", 2: "cache", 3: "ring", 4: "page allocator"}.get(v["result"], v["result"]),
+    "verdict_name": lambda k, v: VERDICTS[v["result"]].upper(),
+    "policy_says": lambda k, v: {KEEP: "keep", CACHE: "cache", RING: "ring"}.get(v["result"], "page allocator"),
 }
 """What a rule's text can say beyond arguments."""
-
-
-def _oldest_completion(k: Kernel, rxq: int) -> int:
-    q = k.rxq[rxq]
-    return int(k.cqe[q.cq_base + (q.cq_head & q.cq_mask)].packet)
 
 
 class _Words(dict[str, Any]):
@@ -179,13 +182,21 @@ class Lives:
     def _say(self, rule: Rule, values: dict[str, Any], page: int, packet: int) -> None:
         if not rule.text or (rule.page and page == NONE):
             return
-        count = 0
-        if page != NONE:
-            count = 1 << values.get("order", self.k.pages[page].order)
+        count = self._extent(rule, values, page) if page != NONE else 0
         if packet not in self.packets and not any(page <= wanted < page + count for wanted in self.pages):
             return
         words = _Words(self.k, values | {"page": page, "function": self._name(rule.function)})
         self._keep(rule.text.format_map(words), page, count, packet)
+
+    def _extent(self, rule: Rule, values: Mapping[str, Any], page: int) -> int:
+        """How many pages a step is about: those of the block, or those that a piece of memory lies on."""
+        kind, _, parameter = rule.page.partition(":")
+        if kind == "address":
+            at = values[parameter or kind]
+            size = values.get("size", values.get("count", page_frag.SLICE))
+            return int((at + size - 1) // PAGE_SIZE - page + 1)
+        p = self.k.pages[page]
+        return 1 if p.flags & PG_TAIL else 1 << int(values.get("order", p.order))
 
     def _keep(self, what: str, page: int, count: int, packet: int) -> None:
         self.steps.append(Step(self.clock.now(), what, page, count, packet))
@@ -215,16 +226,16 @@ class Lives:
     # -- the answer --------------------------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        """Whose lives they are (``pages``, ``packets``), and their ``steps`` in order of virtual time.
+        """Whose lives they are (``pages``, ``packets``), and their ``steps`` in the order of causes and effects.
 
-        A step has ``time_ns`` (below 0: before the first packet could come), ``cpu`` (None: the NIC), ``context``,
-        ``what``, ``page`` (the first of ``pages``; None: no page) and ``packet`` it is about, and its call ``path``.
+        Times of one CPU never decrease; what another CPU does in answer can be stamped a little earlier.  A step has
+        ``time_ns`` (below 0: before the first packet could come), ``cpu`` (None: the NIC), ``context``, ``what``, the
+        ``page`` (the first of ``pages``; None: no page) and the ``packet`` that it is about, and its call ``path``.
         """
-        made = [self._told(step) for step in self.steps]
         return {
             "pages": sorted(self.pages),
             "packets": sorted(self.packets),
-            "steps": sorted(made, key=lambda step: step["time_ns"]),
+            "steps": [self._told(step) for step in self.steps],
         }
 
     def _told(self, step: Step) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks.history import context_of
 from ..engine.faults import call_path
@@ -39,20 +40,23 @@ class Clock:
         self._arrival: int | None = None
         self._begun: dict[int, int] | None = None
         self._paths: dict[int, tuple[str, ...]] = {}
-        watch.wrap(wire_step, self._take_frame)
+        on_the_wire: Any = wire_step
+        watch.wrap(on_the_wire, self._take_frame)
 
     def start(self) -> None:
         """The clocks of all CPUs are about to be set to 0."""
         self._begun = {cpu: int(clock) for cpu, clock in enumerate(self.k.arrays["cpu"]["clock"])}
 
     def now(self) -> Moment:
-        """This moment."""
-        early = self._begun is None
+        """This moment, of the NIC that takes a frame or of the CPU that runs."""
         if self._arrival is not None:
-            return Moment(self._arrival, NIC, "NIC", (), early)
-        cpu = self.watch.cpu
+            return Moment(self._arrival, NIC, "NIC", (), self._begun is None)
+        return self.on(self.watch.cpu)
+
+    def on(self, cpu: int) -> Moment:
+        """The moment that a CPU has come to."""
         c = self.k.cpu[cpu]
-        return Moment(c.clock, cpu, context_of(c), self.path(c.node), early)
+        return Moment(c.clock, cpu, context_of(c), self.path(c.node), self._begun is None)
 
     def time(self, moment: Moment) -> int:
         """Virtual time of a moment, ps."""

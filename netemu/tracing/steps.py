@@ -52,7 +52,7 @@ ALLOCATOR = [
 ]
 
 POOL = [
-    Rule(page_pool.adopt_page, "joins page_pool {pool_id}: hold {hold}", "pfn", when=IF_TRUE),
+    Rule(page_pool.adopt_page, "joins page_pool {pool_id}{hold}", "pfn", when=IF_TRUE),
     Rule(page_pool.page_pool_dma_map, "", "pfn"),
     Rule(dma.dma_map_page_attrs, "mapped for DMA", "pfn", when=IF_TRUE),
     Rule(dma.dma_map_page_attrs, "cannot be mapped for DMA", "pfn", when=IF_FALSE),
@@ -69,7 +69,7 @@ POOL = [
     Rule(page_pool.page_pool_defrag_page, "shares -{count}: {result}", "pfn"),
     Rule(skb_coalesce.page_pool_ref_page, "shares +1: {shares}", "pfn"),
     Rule(page_pool.__page_pool_put_page, "offered to page_pool {pool_id}: refcount {refs}", "pfn", when=BEFORE),
-    Rule(page_pool.page_pool_release_page, "leaves page_pool {pool_id}: release {release}", "pfn"),
+    Rule(page_pool.page_pool_release_page, "leaves page_pool {pool_id}{release}", "pfn"),
     Rule(xdp_frame.collect_page, "collected, to be returned in bulk", "pfn", when=BEFORE),
     Rule(policy.policy_put, "the recycle policy decides: {policy_says}", "pfn"),
     Rule(policy.policy_get, "reused as the recycle policy chooses", RESULT),
@@ -79,13 +79,20 @@ POOL = [
 ]
 
 RECEIVE = [
-    Rule(driver.dma_frame, "the NIC writes {count} bytes of the frame at offset {offset_in_page}", "address", "arriving"),
+    Rule(
+        driver.dma_frame, "the NIC writes {count} bytes of the frame at offset {offset_in_page}", "address", "arriving"
+    ),
     Rule(driver.post_completion, "the NIC reports the frame on receive queue {rxq}", packet="arriving"),
-    Rule(skb_alloc.skb_init, "sk_buff {skb} is made for it"),
+    Rule(skb_alloc.skb_init, "sk_buff {skb} is made"),
     Rule(skb_alloc.skb_set_page_head, "becomes the head of sk_buff {skb}, at offset {offset}", "pfn", "skb"),
-    Rule(skb_data.skb_fill_page_desc, "becomes fragment {n} of sk_buff {skb}: {size} bytes at offset {offset}", "pfn", "skb"),
+    Rule(
+        skb_data.skb_fill_page_desc,
+        "becomes fragment {n} of sk_buff {skb}: {size} bytes at offset {offset}",
+        "pfn",
+        "skb",
+    ),
     Rule(skb_alloc.skb_mark_for_recycle, "sk_buff {skb} is marked for recycling", packet="skb"),
-    Rule(driver.deliver, "handed to the stack as sk_buff {skb}, {length} bytes", packet="skb", when=BEFORE),
+    Rule(driver.deliver, "handed to the stack as sk_buff {skb}, {length} bytes", packet="packet", when=BEFORE),
 ]
 
 XDP = [
@@ -102,7 +109,7 @@ XDP = [
 ]
 
 TRANSMIT = [
-    Rule(qdisc.dev_queue_xmit, "to be sent by device {dev}", packet="skb", when=BEFORE),
+    Rule(qdisc.dev_queue_xmit, "to be sent by eth{dev}", packet="skb", when=BEFORE),
     Rule(qdisc.qdisc_enqueue, "waits in the qdisc of transmit queue {txq}", packet="skb", when=BEFORE),
     Rule(qdisc.qdisc_requeue, "the driver has no room: back to the qdisc of transmit queue {txq}", packet="skb"),
     Rule(qdisc.sch_direct_xmit, "", packet="skb"),
@@ -141,7 +148,7 @@ OF_DRIVERS = {
 
 
 def follow(lives: Lives, watch: Watch) -> None:
-    """Put every rule in force, those of drivers too that are loaded by now."""
+    """Put every rule in force, those about drivers that are loaded by now too."""
     lives.follow([*ALLOCATOR, *POOL, *RECEIVE, *XDP, *TRANSMIT, *FREE])
     for function in REGISTERED:
         if function.name in OF_DRIVERS:
@@ -168,6 +175,10 @@ def _follow_structs(lives: Lives, watch: Watch) -> None:
         lives.own(skb)
         body(k, cpu, skb, size)
 
+    def deliver(body: Body, k: Kernel, cpu: int, rxq: int, skb: int, packet: int, length: int) -> None:
+        lives.own(skb, packet)  # a driver can have made it in advance
+        body(k, cpu, rxq, skb, packet, length)
+
     def clone(body: Body, k: Kernel, made: int, skb: int) -> Any:
         lives.own(made, lives.owner(skb))
         return body(k, made, skb)
@@ -185,7 +196,12 @@ def _follow_structs(lives: Lives, watch: Watch) -> None:
         elif q.oversize != before[1]:
             lives.lost(packet, "longer than the NIC takes")
 
-    watch.wrap(skb_alloc.skb_init, skb_init)
-    watch.wrap(skb_clone.__skb_clone, clone)
-    watch.wrap(driver.dma_frame, dma_frame)
-    watch.wrap(run.wire_step, wire_step)
+    hooks: list[tuple[Any, Any]] = [
+        (skb_alloc.skb_init, skb_init),
+        (driver.deliver, deliver),
+        (skb_clone.__skb_clone, clone),
+        (driver.dma_frame, dma_frame),
+        (run.wire_step, wire_step),
+    ]
+    for function, hook in hooks:
+        watch.wrap(function, hook)

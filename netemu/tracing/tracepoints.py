@@ -15,9 +15,8 @@ from ..engine.watch import Body, Watch
 from ..mm import buddy, page_alloc, pcp
 from ..mm.layout import NONE
 from ..net import cpumap, driver, napi, page_pool, page_pool_shutdown, qdisc, redirect, skb_release, stack, xdp
-from ..net.cpumap import MAX_CPUMAP_ENTRIES
 from ..net.device_layout import NAPI_POLL_WEIGHT, NET_RX_ACTION
-from ..net.xdp_layout import TO_DEVMAP
+from ..net.xdp_layout import MAX_CPUMAP_ENTRIES, TO_DEVMAP, VERDICTS
 from .moment import Clock, Moment
 
 VMEMMAP = 0xFFFFEA0000000000
@@ -33,7 +32,6 @@ ALLOC_PAGES = page_alloc.__alloc_pages
 
 UNMOVABLE = 0
 VECTOR = {True: "vec=3 [action=NET_RX]", False: "vec=2 [action=NET_TX]"}
-VERDICTS = ("ABORTED", "DROP", "PASS", "TX", "REDIRECT")
 NETDEV_TX_BUSY = 16
 ETH_HLEN = 14
 NO_MAP = (1 << 31) - 1
@@ -107,12 +105,15 @@ class Tracepoints:
 
     def emit(self, name: str, arguments: str) -> None:
         """The CPU that runs has come to a tracepoint."""
-        moment = self.clock.now()
-        self.events.append(Event(moment, name, arguments, task_of(moment), self._locked))
+        self._add(self.clock.now(), name, arguments)
 
     def mark(self, text: str) -> None:
-        """A note between the events, as a write to trace_marker leaves it."""
-        self.emit("tracing_mark_write", text)
+        """A note between the events of each CPU, as a write to trace_marker leaves it."""
+        for cpu in range(self.k.machine[0].cpus):
+            self._add(self.clock.on(cpu), "tracing_mark_write", text)
+
+    def _add(self, moment: Moment, name: str, arguments: str) -> None:
+        self.events.append(Event(moment, name, arguments, task_of(moment), self._locked))
 
     def report(self) -> list[dict[str, Any]]:
         """Every event in order of virtual time: ``time_ns``, ``cpu``, ``task``, ``pid``, ``context``, ``event``..."""
@@ -153,14 +154,13 @@ class Tracepoints:
     def _pools_are_traced(self) -> bool:
         return self.version >= (5, 3)
 
-    def _location(self, function: str) -> str:
-        """Where a packet is freed: the function, by its address or (v6.3) its symbol."""
-        callers = self.clock.now().path
-        inner = callers[:-1] if callers and callers[-1] == function else callers
-        name = inner[-1] if inner else function
-        if self.version >= (6, 3):
-            return f"{name}+0x0/{TEXT_STEP:#x}"
-        return f"{TEXT + TEXT_STEP * (sum(name.encode()) % 0x8000):016x}"
+    def _location(self) -> str:
+        """Where a packet is freed: the caller, by its address or (v6.3) its symbol."""
+        node = self.k.cpu[self.clock.watch.cpu].node
+        if self.version < (6, 3):
+            return f"{TEXT + TEXT_STEP * self.k.node[node].function:016x}"
+        path = self.clock.path(node)
+        return f"{path[-1] if path else 'netemu'}+0x0/{TEXT_STEP:#x}"
 
     # -- mm ----------------------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Tracepoints:
         pfn: int = body(k, cpu, zone, order)
         if pfn != NONE:
             if self.version >= (6, 0):
-                refill = int(pcp.pcp_allowed_order.function(k, order))
+                refill = int(pcp.pcp_allowed_order(k, order))
             else:
                 refill = int(order == 0)
             self.emit(
@@ -198,8 +198,7 @@ class Tracepoints:
 
     def pcp_pop_tail(self, body: Body, k: Kernel, row: int, index: int) -> int:
         pfn: int = body(k, row, index)
-        order = pcp.pindex_to_order.function(index)
-        self.emit("mm_page_pcpu_drain", f"{self._page(pfn)} order={order} migratetype={UNMOVABLE}")
+        self.emit("mm_page_pcpu_drain", f"{self._page(pfn)} order={k.pages[pfn].order} migratetype={UNMOVABLE}")
         return pfn
 
     # -- page_pool ---------------------------------------------------------------------------------------------------
@@ -282,23 +281,22 @@ class Tracepoints:
             protocol = self._protocols.get(k.skb[skb].packet, 0)
             self.emit(
                 "kfree_skb",
-                f"{_object('skbaddr', 'skb', skb)}{rx_sk} protocol={protocol} "
-                f"location={self._location('kfree_skb')}{reason}",
+                f"{_object('skbaddr', 'skb', skb)}{rx_sk} protocol={protocol} location={self._location()}{reason}",
             )
         body(k, cpu, skb)
 
     def consume_skb(self, body: Body, k: Kernel, cpu: int, skb: int) -> None:
-        self._consumed(skb, "consume_skb")
+        self._consumed(skb)
         body(k, cpu, skb)
 
     def napi_consume_skb(self, body: Body, k: Kernel, cpu: int, skb: int, budget: int) -> None:
         if budget != 0:  # otherwise consume_skb says it
-            self._consumed(skb, "napi_consume_skb")
+            self._consumed(skb)
         body(k, cpu, skb, budget)
 
-    def _consumed(self, skb: int, function: str) -> None:
+    def _consumed(self, skb: int) -> None:
         if self.k.skb[skb].users == 1:
-            location = f" location={self._location(function)}" if self.version >= (6, 3) else ""
+            location = f" location={self._location()}" if self.version >= (6, 3) else ""
             self.emit("consume_skb", f"{_object('skbaddr', 'skb', skb)}{location}")
 
     def post_completion(self, body: Body, k: Kernel, *arguments: int) -> None:
@@ -326,7 +324,7 @@ class Tracepoints:
         body(k)
         cpu = self.clock.watch.cpu
         verdict = self._verdict.get(cpu, 0)
-        action = VERDICTS[verdict] if 0 <= verdict < len(VERDICTS) else f"{verdict & 0xFFFFFFFF:#x}"
+        action = VERDICTS[verdict].upper() if 0 <= verdict < len(VERDICTS) else f"{verdict & 0xFFFFFFFF:#x}"
         ifindex = _ifindex(k.rxq[self._running[cpu]].dev)
         self.emit("xdp_exception", f"prog_id={ifindex} action={action} ifindex={ifindex}")
 
