@@ -30,7 +30,7 @@ def parse(trace: str, options: str | Sequence[str]) -> dict[str, Any]:
         raise UsageError(error.format_message()) from None
     given = context.params
     refused = [f"--{form}" for form in exports.taken_from(given)]
-    refused += [tracing.OPTIONS[name] for name in tracing.taken_from(given)]
+    refused += [f"--{name.removeprefix('as_')}" for name in _OUTPUTS[:2] if given[name]]
     refused += ["--out"] if given["out"] else []
     refused += [tracing.OPTIONS[name] for name in tracing.taken_from(given)]
     if refused:

@@ -73,6 +73,16 @@ def test_every_step_keeps_to_the_rules_of_pages(name: str) -> None:
         assert data["leaks"] == []
 
 
+@pytest.mark.parametrize("era", ["v5.4", "v5.15", "v6.6"])
+def test_redirected_pages_that_come_back_are_decided_on_one_by_one_or_in_bulk(era: str) -> None:
+    data = netemu.replay(IMIX, era=era, xdp="redirect", recycle="lifo", packets=400, check="every").to_dict()
+    assert data["leaks"] == []  # a page that was unmapped meanwhile is mapped again, too
+    assert data["policy"]["verdicts"]["keep"] >= 384
+    assert data["policy"]["reused"] == 256
+    kept_out = [pool["recycle-cached"] + pool["recycle-ring"] for pool in data["page_pool"]]
+    assert kept_out == [0]
+
+
 def test_the_rx_cache_as_a_policy_is_the_rx_cache() -> None:
     for hold_us in (0.0, 150.0):
         options = {"action": "local", "hold_us": hold_us}
