@@ -27,7 +27,7 @@ def test_numbers_come_one_by_one_or_with_commas_decimal_or_not(run: Run, engine:
 def test_nothing_is_compiled_for_it(run: Run, engine: Engine, warm: Warm, options: list[str]) -> None:
     warm.warm = False
     run("replay", "x.pcap", *options)
-    assert engine.called_with
+    assert engine.called_with["trace"] == "x.pcap"
     assert not warm.warm
 
 
