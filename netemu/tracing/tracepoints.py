@@ -16,7 +16,7 @@ from ..mm import buddy, page_alloc, pcp
 from ..mm.layout import NONE
 from ..net import cpumap, driver, napi, page_pool, page_pool_shutdown, qdisc, redirect, skb_release, stack, xdp
 from ..net.device_layout import NAPI_POLL_WEIGHT, NET_RX_ACTION
-from ..net.xdp_layout import MAX_CPUMAP_ENTRIES, TO_DEVMAP, VERDICTS
+from ..net.xdp_layout import MAX_CPUMAP_ENTRIES, TO_CPUMAP, TO_DEVMAP, VERDICTS
 from .moment import Clock, Moment
 
 VMEMMAP = 0xFFFFEA0000000000
@@ -361,7 +361,17 @@ class Tracepoints:
         if self.version >= (5, 6):
             self.emit("xdp_devmap_xmit", f"ndo_xdp_xmit {devices} {counts} err=0")
         else:
-            self.emit("xdp_devmap_xmit", f"ndo_xdp_xmit map_id=0 map_index={dev} {counts} {devices} err=0")
+            map_id, key = self._map_of(TO_DEVMAP, dev)
+            self.emit("xdp_devmap_xmit", f"ndo_xdp_xmit map_id={map_id} map_index={key} {counts} {devices} err=0")
+
+    def _map_of(self, kind: int, target: int) -> tuple[int, int]:
+        """Id of the redirect map that leads to a device or cpumap entry, and by which key; (0, 0): none does."""
+        slots = self.k.arrays["redirect_slot"]
+        for number, row in enumerate(self.k.arrays["redirect_map"]):
+            keys = (slots[row["base"] : row["base"] + row["size"]] == target + 1).nonzero()[0]
+            if row["kind"] == kind and len(keys):
+                return number + 1, int(keys[0])
+        return 0, 0
 
     def cpumap_enqueue(self, body: Body, k: Kernel, cpu: int, entry: int) -> None:
         e = k.cpumap_entry[entry]
@@ -370,7 +380,7 @@ class Tracepoints:
         drops = e.drops - before
         self.emit(
             "xdp_cpumap_enqueue",
-            f"enqueue cpu={cpu} map_id=0 action=REDIRECT processed={count - drops} drops={drops} to_cpu={e.cpu}",
+            f"enqueue cpu={cpu} map_id={self._map_of(TO_CPUMAP, entry)[0]} action=REDIRECT processed={count - drops} drops={drops} to_cpu={e.cpu}",
         )
 
 
