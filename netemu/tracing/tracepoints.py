@@ -380,7 +380,8 @@ class Tracepoints:
         drops = e.drops - before
         self.emit(
             "xdp_cpumap_enqueue",
-            f"enqueue cpu={cpu} map_id={self._map_of(TO_CPUMAP, entry)[0]} action=REDIRECT processed={count - drops} drops={drops} to_cpu={e.cpu}",
+            f"enqueue cpu={cpu} map_id={self._map_of(TO_CPUMAP, entry)[0]} action=REDIRECT "
+            f"processed={count - drops} drops={drops} to_cpu={e.cpu}",
         )
 
 
