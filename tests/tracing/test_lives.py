@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,6 +160,12 @@ def test_a_followed_replay_gives_the_report_of_a_plain_one(driver: str, cpus: in
     followed = run(IMIX, **options, trace_packets=[3], trace_pages=[7], tracepoints=True)
     del followed["lives"], followed["tracepoints"]
     assert followed | {"wall_s": None} == run(IMIX, **options) | {"wall_s": None}
+
+
+def test_a_program_of_an_object_file_is_followed_too() -> None:
+    program = Path(__file__).parents[1] / "bpf" / "programs" / "dns_filter.o"
+    what = words(told(packet=30, trace=DNS, xdp=str(program), packets=60))
+    assert any(said.startswith("XDP verdict: ") for said in what)
 
 
 def test_checks_and_lives_go_together() -> None:
