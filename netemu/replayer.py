@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import Any
 
@@ -30,6 +30,7 @@ from .programs import XdpProgram
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sampling import Sampler
+from .tracing.tracer import Tracer
 
 ACTIONS = {
     "forward": ACTION_FORWARD,
@@ -92,6 +93,9 @@ def replay(
     check: str = "off",
     out: str | os.PathLike[str] | None = None,
     timeline: bool = False,
+    trace_pages: Collection[int] = (),
+    trace_packets: Collection[int] = (),
+    tracepoints: bool = False,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Replay a trace through one emulated device and say where pages and time went.
@@ -112,6 +116,9 @@ def replay(
     as for :class:`netemu.Machine`; what is found is in ``leaks``.
     ``out``: capture file for what was transmitted.
     ``timeline``: read gauges and note polls over virtual time, for pictures.
+    ``trace_pages``, ``trace_packets``: tell the life of these pages (by number) and packets (from 0 on, as they come),
+    in ``lives``; ``tracepoints``: every tracepoint that the kernel comes to, in ``tracepoints``.  Such a run is
+    interpreted, a thousand packets or so a second.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -129,6 +136,7 @@ def replay(
     plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
+    traced = bool(trace_pages or trace_packets or tracepoints)
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
         machine = Machine(
@@ -143,9 +151,13 @@ def replay(
             pcp_high=pcp_high,
             check=check,
             collect=True,
+            watched=traced,
         )
+        tracer = Tracer(machine, pages=trace_pages, packets=trace_packets, tracepoints=tracepoints) if traced else None
         policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
+        if tracer is not None:
+            tracer.follow(plugin)
         nic = machine.netdev(
             plugin,
             queues=min(cpus, plugin.max_queues) if queues is None else queues,
@@ -158,6 +170,8 @@ def replay(
         k.run[0].action = ACTIONS[action]
         k.run[0].netdev_budget = netdev_budget
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
+        if tracer is not None:
+            tracer.start()
         start_books(machine)
         initial = take_stock(k, nic.pages_held())
         armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
@@ -176,6 +190,10 @@ def replay(
     if feed.error is not None and feed.packets == 0:
         raise feed.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    if tracer is not None:
+        if finished:
+            tracer.came(feed.packets)
+        tracer.end()
     if policy is not None:
         data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
     if sampler is not None:
@@ -199,6 +217,8 @@ def replay(
         with suppress(KernelBug):  # its reports are kept, and say the same
             machine.assert_clean()
         data["leaks"] += [str(report) for report in machine.reports]
+    if tracer is not None:
+        data |= tracer.report()
     if plans:
         data["injected"] = {i.site: {"requests": n, "failed": f} for i, n, f in counted}
     data |= {

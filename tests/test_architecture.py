@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "pipeline": {"engine", "mm", "net", "pcap", "errors", "machine", "netdevice"},
     "starts": {"engine", "mm", "net", "policies", "errors"},
     "checks": {"engine", "mm", "net", "errors"},
+    "tracing": {"engine", "mm", "net", "errors", "checks.history", "machine", "profiles"},
     "report": {"errors"},
 }
 # On top: they may import everything below, and nothing below imports them.

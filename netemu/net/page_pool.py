@@ -441,7 +441,7 @@ def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, dire
     """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
     if page_pool_is_last_frag(k, cpu, pool, pfn):
         if k.policy[0].active and k.pool[pool].rxq != 0:
-            page_pool_put_by_policy(k, cpu, pool, pfn, sync)
+            page_pool_follow(k, cpu, pool, pfn, sync, page_pool_verdict(k, cpu, pool, pfn))
         else:
             page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
 
@@ -460,6 +460,11 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
         pfn = compound_head(k, k.page_array[i])
         if not page_pool_is_last_frag(k, cpu, pool, pfn):
             continue
+        if k.policy[0].active and k.pool[pool].rxq != 0:
+            verdict = page_pool_verdict(k, cpu, pool, pfn)
+            if verdict != RING:
+                page_pool_follow(k, cpu, pool, pfn, EVERYTHING, verdict)
+                continue
         pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
         if pfn != NONE:
             k.page_array[kept] = pfn
@@ -554,15 +559,15 @@ def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdic
 
 
 @kernel_function(traced=False)
-def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
-    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
+def page_pool_verdict(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
+    """What the recycle policy of the pool's queue says about a whole page."""
     foreign = k.pool[pool].napi_cpu != cpu + 1  # the shelf is the consumer's: other CPUs need the ring's lock for it
     if foreign:
         spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
     verdict = policy_put(k, cpu, k.pool[pool].rxq - 1, pfn)
     if foreign:
         spin_unlock(k, cpu, RING_LOCKS + pool)
-    page_pool_follow(k, cpu, pool, pfn, sync, verdict)
+    return verdict
 
 
 @kernel_function(traced=False, inline=True)

@@ -78,7 +78,7 @@ class Emulation:
         self.sampler = sampler
         self.seconds = 0.0
         self.paced = False
-        self._steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
+        self._steps = STEPS_COMPILED if jit.JIT and machine.k.watch is None else STEPS_INTERPRETED
         self._started = False
         self._clock_is_set = False
         self._is_written = False  # to sinks, some of which have to be waited for
