@@ -32,6 +32,7 @@ MOST_PACKETS = JOURNEYS - 2 * OUTPUT_ROWS
 """Arrivals after which a packet is written with what is known of it."""
 
 _DROPPED = len(FATES)
+_TRANSMITTED = 1 << 32
 
 
 def is_journal(path: str | os.PathLike[str]) -> bool:
@@ -93,7 +94,7 @@ class Journal:
 
     def _place(self, records: NDArray[Any], told: NDArray[Any]) -> None:
         """Give each packet its interface of the file."""
-        where = np.where(told["inbound"] == 1, told["origin"].astype(np.int64), -1)
+        where = np.where(told["inbound"] == 1, told["origin"].astype(np.int64), _TRANSMITTED)
         device = np.where(told["inbound"] == 1, -1 - records["interface"], records["interface"])
         places = np.stack((device.astype(np.int64), where), axis=1)
         found, inverse = np.unique(places, axis=0, return_inverse=True)
@@ -101,11 +102,11 @@ class Journal:
         records["interface"] = numbers[inverse.reshape(-1)]
 
     def _interface(self, device: int, origin: int) -> int:
-        """The number of an interface in the file; ``origin``: interface of the source, -1 for transmitted packets."""
+        """The number of an interface in the file; ``origin``: interface of the source, or _TRANSMITTED."""
         key = (device, origin)
         if key not in self._interfaces:
             name = f"{self._machine.devices[device].driver.name}_{device}"
-            name += " tx" if origin < 0 else f" rx{self._origin_name(device, origin)}"
+            name += " tx" if origin == _TRANSMITTED else f" rx{self._origin_name(device, origin)}"
             number = self._writer.add_interface(name)
             self._interfaces[key] = number
             self._counts[number] = [0, 0]

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import trio
 
+import netemu
+from netemu.net.device_layout import WIRE_OVERHEAD
 from netemu.net.run import OUTPUT_ROWS
 from netemu.net.xdp_layout import VERDICTS
 from netemu.pcap import Batch, open_capture, packets
@@ -24,7 +26,9 @@ SETUPS: list[tuple[str, str]] = [("mlx5", era) for era in era_names()] + [("nets
 def recorded(tmp_path: Path, trace: Any, **options: Any) -> tuple[dict[str, Any], Journal]:
     """The report of a replay, and the journal that it wrote."""
     out = tmp_path / "out.pcapng"
-    return run(trace, out=out, **options), read(out)
+    data = netemu.replay(trace, out=out, **options).to_dict()
+    assert data["leaks"] == []
+    return data, read(out)
 
 
 @pytest.mark.parametrize(("driver", "era"), SETUPS)
@@ -38,7 +42,8 @@ def test_every_packet_is_there_when_it_arrives_and_when_it_is_transmitted(
         assert [s.data for s in seen] == 2 * frames("dns.pcap")
     assert [s.ts_ns for s in told.packets] == sorted(s.ts_ns for s in told.packets)
     assert told.counts == {f"{driver}_0 rx": (1600, 0), f"{driver}_0 tx": (1600, 0)}
-    assert sum(told.fates().values()) == 1600 if (driver, era) != ("netsec", "v4.19") else told.fates() == {}
+    assert sum(told.fates().values()) == 1600
+    assert set(told.fates()) == {"of no page_pool"} or "of no page_pool" not in told.fates()
     assert data["packets"]["forwarded"] == 1600
 
 
@@ -60,9 +65,9 @@ def test_arrivals_are_on_the_interfaces_that_they_were_captured_on(tmp_path: Pat
 def test_an_arrival_is_stamped_when_the_wire_has_brought_it(tmp_path: Path) -> None:
     _, told = recorded(tmp_path, IMIX, rate="recorded")
     came = [ts for ts, _data, _wire in packets(IMIX)]
-    wire = 8 / 50  # ns per byte
     for s, ts in zip(told.arrivals(), came, strict=True):
-        assert ts + int((s.wirelen + 24) * wire) - 2 <= s.ts_ns < ts + 100_000
+        on_the_wire = (s.wirelen + WIRE_OVERHEAD) * 8 // 100  # ns at 100 Gbit/s
+        assert ts + on_the_wire <= s.ts_ns <= ts + on_the_wire + 1000
 
 
 @pytest.mark.parametrize("driver", ["mlx5", "netsec"])
@@ -133,7 +138,7 @@ def test_a_frame_on_several_pages_names_the_first(tmp_path: Path) -> None:
     _, told = recorded(tmp_path, JUMBO, mtu=9000)
     large = [s for s in told.arrivals() if s.wirelen > 9000]
     assert large
-    assert all(" and 2 more " in s.comments[0] for s in large)
+    assert all(" and 2 more " in s.comments[0] or " and 3 more " in s.comments[0] for s in large)
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
