@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 import netemu
+from netemu.cli import COMMANDS
 from netemu.pcap import PcapngWriter, PcapWriter, packets
 from tests.replay.runs import DNS, HTTP, MIXED
 
 
-def diff(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "netemu.cli", "diff", *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == status, done.stderr
+def diff(*arguments: object, status: int = 0) -> Result:
+    done = CliRunner().invoke(COMMANDS, ["diff", *map(str, arguments)])
+    assert done.exit_code == status, done.stderr
     assert "Traceback" not in done.stderr
     return done
 
@@ -133,6 +129,14 @@ def test_verdicts_of_two_replays_are_compared(tmp_path: Path) -> None:
 )
 def test_wrong_usage_and_bad_input_are_one_message(arguments: tuple[object, ...], status: int) -> None:
     assert "rror: " in diff(*arguments, status=status).stderr
+
+
+def test_the_exit_status_is_that_of_the_process(tmp_path: Path) -> None:
+    other = copy(tmp_path / "other.pcap", without=(5,))
+    for second, status in ((DNS, 0), (other, 1)):
+        command = [sys.executable, "-m", "netemu.cli", "diff", str(DNS), str(second), "--json"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, json.loads(done.stdout)["same"]) == (status, status == 0)
 
 
 def test_a_cut_capture_is_bad_input(tmp_path: Path) -> None:
