@@ -32,7 +32,10 @@ from .net import (
     stack,
     timeline,
     xdp,
+    xdp_batch,
     xdp_frame,
+    xdp_guest,
+    xdp_headers,
     xsk,
 )
 
@@ -83,6 +86,9 @@ __all__ = [
     "stack",
     "timeline",
     "xdp",
+    "xdp_batch",
     "xdp_frame",
+    "xdp_guest",
+    "xdp_headers",
     "xsk",
 ]
