@@ -44,7 +44,7 @@ def sch_direct_xmit(k: Kernel, cpu: int, txq: int, skb: int) -> bool:
     q = k.txq[txq]
     if injected(k, TX_SITE):
         k.run[0].dropped_by_qdisc += 1
-        lost(k, k.skb[skb].packet, BY_QDISC)
+        lost(k, k.skb_packet[skb], BY_QDISC)
         kfree_skb(k, cpu, skb)
         return True
     spin_lock(k, cpu, TX_LOCKS + txq)
@@ -66,7 +66,7 @@ def qdisc_enqueue(k: Kernel, cpu: int, txq: int, skb: int) -> None:
     q = k.txq[txq]
     if q.qlen >= TX_QUEUE_LEN:
         k.run[0].dropped_by_qdisc += 1
-        lost(k, k.skb[skb].packet, BY_QDISC)
+        lost(k, k.skb_packet[skb], BY_QDISC)
         kfree_skb(k, cpu, skb)
         return
     k.skb[skb].next = 0

@@ -38,7 +38,7 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
     if k.run[0].record_output and skb >= 0:
         record_output(k, q.dev, skb, done)
         if journeys_are_kept(k):
-            note_transmission(k, k.skb[skb].packet, q.index)
+            note_transmission(k, k.skb_packet[skb], q.index)
 
 
 @kernel_function(inline=True)
@@ -55,7 +55,7 @@ def ip_rcv(k: Kernel, cpu: int, skb: int) -> None:
         ip_forward(k, cpu, skb)
     elif action == ACTION_DROP:
         k.run[0].dropped_by_consumer += 1
-        lost(k, k.skb[skb].packet, BY_CONSUMER)
+        lost(k, k.skb_packet[skb], BY_CONSUMER)
         stream_left(k, cpu, skb)
         kfree_skb(k, cpu, skb)
     else:
@@ -72,7 +72,7 @@ def drop_by_generic_xdp(k: Kernel, cpu: int, skb: int) -> None:
     """Generic XDP, which runs on packets that have cost their sk_buff already: drop them all."""
     bpf_prog_run_generic_xdp(k, cpu, skb)
     k.run[0].dropped_by_consumer += 1
-    lost(k, k.skb[skb].packet, BY_CONSUMER)
+    lost(k, k.skb_packet[skb], BY_CONSUMER)
     stream_left(k, cpu, skb)
     kfree_skb(k, cpu, skb)
 
