@@ -267,5 +267,6 @@ def test_a_kthread_on_another_cpu_takes_packets_of_a_cpumap_to_the_sink() -> Non
     entries = [machine.k.cpumap_entry[n] for n in range(machine.k.xdp[0].cpumap_entries)]
     assert sum(e.processed for e in entries) == left.xdp_verdicts()["redirect"] > 100
     assert sum(e.processed for e in entries if e.cpu == 1) > 0
-    assert Counter(packet.data for packet in got) == Counter(frames("dns.pcap"))
+    assert Counter(packet.data for packet in got) <= Counter(frames("dns.pcap"))
+    assert len(got) == left.xdp_verdicts()["redirect"]
     assert leaks(machine) == []
