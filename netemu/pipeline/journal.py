@@ -96,10 +96,10 @@ class Journal:
         """Give each packet its interface of the file."""
         where = np.where(told["inbound"] == 1, told["origin"].astype(np.int64), _TRANSMITTED)
         device = np.where(told["inbound"] == 1, -1 - records["interface"], records["interface"])
-        places = np.stack((device.astype(np.int64), where), axis=1)
-        found, inverse = np.unique(places, axis=0, return_inverse=True)
-        numbers = np.array([self._interface(int(number), int(origin)) for number, origin in found], np.int32)
-        records["interface"] = numbers[inverse.reshape(-1)]
+        places = device.astype(np.int64) * (2 * _TRANSMITTED) + where
+        found, inverse = np.unique(places, return_inverse=True)
+        numbers = [self._interface(*divmod(place, 2 * _TRANSMITTED)) for place in found.tolist()]
+        records["interface"] = np.array(numbers, np.int32)[inverse]
 
     def _interface(self, device: int, origin: int) -> int:
         """The number of an interface in the file; ``origin``: interface of the source, or _TRANSMITTED."""
