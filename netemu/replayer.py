@@ -22,6 +22,7 @@ from .netdevice import DeviceSettings
 from .pipeline.arrivals import Rate
 from .pipeline.emulation import Emulation, State
 from .pipeline.feed import Feed
+from .pipeline.journal import is_journal
 from .pipeline.outlet import Outlet
 from .pipeline.sinks import Capture
 from .pipeline.sources import Source, open_source
@@ -114,7 +115,7 @@ def replay(
     ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
     (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
     as for :class:`netemu.Machine`; what is found is in ``leaks``.
-    ``out``: capture file for what was transmitted.
+    ``out``: capture file: a pcap of what was transmitted, or a pcapng that tells what happened to every packet.
     ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``trace_pages``, ``trace_packets``: tell the life of these pages (by number) and packets (from 0 on, as they come),
     in ``lives``; ``tracepoints``: every tracepoint that the kernel comes to, in ``tracepoints``.  Such a run is
@@ -180,9 +181,11 @@ def replay(
         feed = Feed(k, nic.number, source, arrivals, repeat=repeat, packets=packets, stop_after=down_after)
         with ExitStack() as open_files:
             outlets = []
-            if out is not None:
+            journal = out if out is not None and is_journal(out) else None
+            if out is not None and journal is None:
                 outlets = [Outlet(nic.number, [open_files.enter_context(closing(Capture.create(out)))])]
-            emulation = Emulation(machine, [feed], outlets, sampler=sampler)
+            emulation = Emulation(machine, [feed], outlets, sampler=sampler, journal=journal)
+            open_files.callback(emulation.close)
             try:
                 finished = _emulate(emulation, feed, source, progress)
             finally:

@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "policies": {"engine", "mm", "net", "errors"},
     "drivers": {"engine", "mm", "net", "errors"},
     "pcap": {"engine.jit", "errors"},
+    "diff": {"pcap", "errors"},
     "pipeline": {"engine", "mm", "net", "pcap", "errors", "machine", "netdevice"},
     "starts": {"engine", "mm", "net", "policies", "errors"},
     "checks": {"engine", "mm", "net", "errors"},

@@ -11,6 +11,7 @@ from netemu.engine.layout import Kernel
 from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.mm.page_alloc import page_is_pfmemalloc, put_page
 from netemu.net.dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
+from netemu.net.journey import DRIVER_CACHE, page_goes
 from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_alloc_pages,
@@ -43,6 +44,7 @@ def mlx5e_rx_cache_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> bool:
         return False
     CACHE(k, q.dev, q.index * CACHE_SIZE + r.cache_tail).page = pfn
     r.cache_tail = following
+    page_goes(k, pfn, DRIVER_CACHE)
     return True
 
 

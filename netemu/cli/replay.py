@@ -118,7 +118,11 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     "--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll."
 )
 @tracing.options
-@click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
+@click.option(
+    "--out",
+    metavar="FILE.pcap|FILE.pcapng",
+    help="Write the transmitted packets to a pcap, or what happened to every packet to a pcapng.",
+)
 @click.option(
     "--call-graph-limit",
     type=click.FloatRange(min=0, max=100),

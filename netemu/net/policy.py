@@ -20,6 +20,7 @@ from ..engine.layout import Kernel, table
 from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE
 from ..mm.page_alloc import page_is_pfmemalloc, page_ref_add, page_ref_sub_and_test
+from .journey import SHELVED, page_goes
 from .pool_layout import PP_ALLOC_CACHE_SIZE
 from .recycle import PARKED, uniform_draw
 
@@ -166,6 +167,7 @@ def policy_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> int:
             k.page_share[pfn].settled = 1 if others(k, cpu, pfn) <= 1 else 0
         if shelve(k, cpu, rxq, pfn):
             s.keep += 1
+            page_goes(k, pfn, SHELVED)
             return KEEP
         verdict = PAGE_ALLOCATOR
     settle_references(k, cpu, pfn)
