@@ -284,7 +284,7 @@ class Machine(PacketOperations):
             self.page_frag_cache_drain(cpu=cpu)
         with self.process():  # whoever takes a device down may sleep
             for pool in self.pools.values():
-                if pool.alive and pool.users > 0:
+                if pool.alive and pool.users > 0 and not pool.destroyed:
                     pool.destroy()
         self.advance(ms=1_000)
 
@@ -392,7 +392,10 @@ class Machine(PacketOperations):
             raise MemoryError("no memory for a page fragment")
         page = Page(self, at // PAGE_SIZE)
         head = self.k.pages[page.pfn].head if self.k.pages[page.pfn].flags & PG_TAIL else page.pfn
-        return Page(self, head, at - head * PAGE_SIZE)
+        fragment = Page(self, head, at - head * PAGE_SIZE)
+        if self.checker is not None:
+            fragment.fragment_ref = self.checker.memory.fragment(at)
+        return fragment
 
     def page_frag_cache_drain(self, *, cpu: int | None = None) -> None:
         """``__page_frag_cache_drain``: let go of what the CPU's page fragment caches still hold."""

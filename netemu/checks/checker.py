@@ -144,6 +144,7 @@ class Checker:
     def leaks(self, driver_pages: Iterable[int]) -> None:
         """Report what somebody still holds and nobody will give back: packets, and pages outside all places."""
         self.rings.leaks()
+        self.pools.leaks()
         held: set[int] = set()
         for number, packet in self.skbs.skbs.items():
             row = self.k.skb[number]

@@ -16,6 +16,8 @@ from .ledger import Ledger, PageShadow
 if TYPE_CHECKING:
     from .checker import Checker
 
+DIRECT = 4
+"""Place of allow_direct among the arguments of a return."""
 PUT_PAGE = page_pool.__page_pool_put_page  # a class body would read the name as one of its own
 
 
@@ -24,7 +26,8 @@ class PoolShadow:
     """What is known of a pool beyond its state.
 
     ``consumer``: the CPU whose softirq it belongs to (-1: nobody said); ``inside``: who is using the alloc cache right
-    now, as (CPU, context); ``returning``: CPUs in the middle of a return; ``napi_gone``, ``device_gone``: so they are.
+    now, as (CPU, context); ``returning``: CPUs in the middle of a return; ``napi_gone``, ``device_gone``: so they are;
+    ``ended``: a user has called page_pool_destroy.
     """
 
     number: int
@@ -34,6 +37,7 @@ class PoolShadow:
     returning: list[int] = field(default_factory=list)
     napi_gone: bool = False
     device_gone: bool = False
+    ended: bool = False
     puts: int = 0
 
 
@@ -54,6 +58,7 @@ class PoolRules:
             (PUT_PAGE, self.put_page),
             (page_pool.page_pool_put_page, self.whole_put),
             (page_pool.page_pool_put_page_bulk, self.whole_put),
+            (page_pool.page_pool_return_skb_page, self.return_skb_page),
             (page_pool.page_pool_release_page, self.release_page),
             (page_pool.page_pool_fragment_page, self.fragment_page),
             (page_pool.page_pool_defrag_page, self.defrag_page),
@@ -106,6 +111,9 @@ class PoolRules:
         """Somebody uses the alloc cache."""
         shadow = self.of(pool)
         me = (cpu, context_of(self.k.cpu[cpu]))
+        p = self.k.pool[pool]
+        if (not p.alive or p.users <= 0) and me not in shadow.inside:
+            self.report("PP-12", f"{what} of a pool that is destroyed", pool)
         for other in shadow.inside:
             if other != me:
                 self.report(
@@ -135,9 +143,6 @@ class PoolRules:
     # -- getting pages ---------------------------------------------------------------------------------------------
 
     def alloc_pages(self, body: Body, k: Kernel, cpu: int, pool: int) -> int:
-        p = k.pool[pool]
-        if not p.alive or p.users <= 0:
-            self.report("PP-12", "a page is allocated from a pool that is destroyed", pool)
         if not self.ledger.notes.quiet:
             self._not_in_hardirq(pool, cpu, "page_pool_alloc_pages")
         me = self._enter(pool, cpu, "page_pool_alloc_pages")
@@ -194,6 +199,8 @@ class PoolRules:
         self._not_in_hardirq(pool, cpu, "a page is returned")
         if not k.pool[pool].alive:
             self.report("PP-12", "a page is returned to a pool that has been freed", pool)
+        if len(arguments) > DIRECT and arguments[DIRECT]:
+            self._rightly_direct(pool, cpu)
         self.ledger.notes.counted += 1
         returning = self.of(pool).returning
         returning.append(cpu)
@@ -202,6 +209,20 @@ class PoolRules:
         finally:
             returning.remove(cpu)
             self.ledger.notes.counted -= 1
+
+    def _rightly_direct(self, pool: int, cpu: int) -> None:
+        """PP-08: whoever asks for a direct return is in softirq; kernels that look put the page into the ring then."""
+        c = self.k.cpu[cpu]
+        if self.checker.contexts and not (c.serving_softirq or c.bh_disabled or c.hardirq):
+            self.report("PP-08", f"a direct return is asked for on CPU {cpu} in process context", pool)
+
+    def return_skb_page(self, body: Body, k: Kernel, cpu: int, pfn: int, napi_safe: int) -> int:
+        by_script = k.watch is not None and k.watch.depth == 1
+        pool = k.pages[self.ledger.head(pfn)].pp - 1
+        if napi_safe and by_script and pool >= 0:
+            self._rightly_direct(pool, cpu)
+        taken: int = body(k, cpu, pfn, napi_safe)
+        return taken
 
     def is_last_frag(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
         shadow = self.ledger.of(pfn)
@@ -389,6 +410,7 @@ class PoolRules:
         if p.users == 1 and p.disconnect and atomic and k.era[0].pool_direct == 0:  # 59a931c5b732, v6.0
             self.report("CTX-01", "page_pool_destroy takes a mutex: the memory model has to be removed", pool)
         self.note(pool, "page_pool_destroy")
+        shadow.ended = True
         body(k, cpu, pool)
 
     def free(self, body: Body, k: Kernel, cpu: int, pool: int) -> None:
@@ -400,6 +422,13 @@ class PoolRules:
         if inflight:
             self.report("PP-12", f"the pool is freed with {inflight} pages in flight", pool)
         body(k, cpu, pool)
+
+    def leaks(self) -> None:
+        """Pools whose destruction has begun, and whose other users never end (PP-12)."""
+        for number, shadow in self.pools.items():
+            p = self.k.pool[number]
+            if shadow.ended and p.alive and p.users > 0:
+                self.report("PP-12", f"page_pool_destroy was called, but {p.users} users are left", number)
 
     def quiesce(self) -> None:
         """The books of every pool (PP-01, PP-02, PP-13)."""

@@ -40,6 +40,7 @@ class RingRules:
     def posted_skb(self, skb: int, where: str) -> None:
         """A packet goes to the hardware."""
         shadow = self.checker.skbs.of(skb)
+        self.checker.skbs.usable(skb, f"a post to {where}")
         if shadow.on_ring:
             self.checker.skbs.report("SK-12", f"sk_buff {skb} is posted to {where}, but is on {shadow.on_ring}", skb)
         shadow.on_ring = where

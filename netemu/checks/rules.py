@@ -100,7 +100,8 @@ _rule(
     "a fragment lies inside its page and overlaps no live one",
     "a fragment larger than the page that the cache fell back to",
 )
-_rule("PF-05", ERROR, "what is freed as a page fragment is one, once", "a fragment freed twice")
+_rule("PF-04", ERROR, "a cache's new page is nobody else's, and as large as the cache believes", "a page used twice")
+_rule("PF-05", ERROR, "what is freed as a page fragment is one, once", "a fragment freed twice, or given away before")
 _rule(
     "PF-06",
     WARNING,
@@ -163,9 +164,19 @@ _rule("PP-17", WARNING, "a page comes from the node that the pool prefers", "the
 
 # -- sk_buff ---------------------------------------------------------------------------------------------------------
 _rule("SK-01", FATAL, "an sk_buff is not used after its last user is gone", "a stale pointer kept by driver or queue")
-_rule("SK-02", ERROR, "dataref counts the structs that share the data", "a struct freed past skb_release_data")
+_rule(
+    "SK-02",
+    ERROR,
+    "dataref counts the structs that share the data; a packet, or data, that others use too is not changed",
+    "a struct freed past skb_release_data, or a clone changed without skb_unclone",
+)
 _rule("SK-03", ERROR, "len = linear + fragments; head <= data <= tail <= end", "lengths changed beside the fragments")
-_rule("SK-04", ERROR, "at most 17 fragments, and the tail inside the buffer", "a fragment more than there is room for")
+_rule(
+    "SK-04",
+    ERROR,
+    "at most 17 fragments, the tail inside the buffer, and the buffer inside its page",
+    "a fragment more than there is room for, or a frag_size that forgets the offset",
+)
 _rule(
     "SK-05",
     WARNING,
