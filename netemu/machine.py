@@ -291,16 +291,19 @@ class Machine(PacketOperations):
     def _at_rest(self, *, leaks: bool) -> list[Report]:
         held = [pfn for device in self.devices if device.is_open for pfn in device.pages_held()]
         if self.checker is None:
-            found = [] if self.check_level == "off" else stock_reports(self.k, Recorder(self.k), held, leaks=leaks)
+            found = [] if self.check_level == "off" else self._stock(held, leaks=leaks)
             self._told += found
             raise_reports(found)
             return found
         before = len(self.checker.reports)
-        self.checker.quiesce()
+        self.checker.quiesce(self.devices)
         if leaks:
             self.checker.leaks(held)
         self.checker.deliver()
         return self.checker.reports[before:]
+
+    def _stock(self, held: Sequence[int], *, leaks: bool) -> list[Report]:
+        return stock_reports(self.k, Recorder(self.k), self.devices, held, leaks=leaks)
 
     def interleave(self, *tasks: tuple[int, Callable[[], object]], schedule: Sequence[int] = ()) -> list[object]:
         """Run ``(cpu, function)`` tasks side by side, by a schedule: :func:`netemu.interleaving.interleave`."""

@@ -1,4 +1,4 @@
-"""The page allocator under watch: allocation, references, freeing, page fragment caches, bulk frees."""
+"""The page allocator under watch: allocation, references, freeing, page fragment caches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
-from ..mm import page_alloc, page_frag, page_source, pcp
+from ..mm import page_alloc, page_frag, page_source
 from ..mm.layout import NAPI_FRAGS, NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE
 from ..net import skb_alloc
 from .ledger import Ledger, Ref
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from .checker import Checker
 
 FRAG_REFILL = page_frag.__page_frag_cache_refill  # a class body would read the name as one of its own
-BATCH_SCALE_MAX = 5
-"""PCP_BATCH_SCALE_MAX: doublings of a batch that one hold of zone->lock should move at most."""
-LONG_HOLD = 1500
-"""Pages that a hold may always move, however small the batch."""
 
 
 class MemoryRules:
@@ -43,7 +39,6 @@ class MemoryRules:
             (page_frag.page_frag_cache_drain, self.page_frag_cache_drain),
             (skb_alloc.netdev_alloc_frag, self.from_any_context),
             (skb_alloc.netdev_alloc_skb, self.from_any_context),
-            (pcp.free_pcppages_bulk, self.free_pcppages_bulk),
         ]
         for function, hook in hooks:
             watch.wrap(function, hook)
@@ -92,14 +87,6 @@ class MemoryRules:
                 "MM-09", f"{(1 << order) - 1} pages behind page {pfn} are lost: nobody can free them any more",
                 self.ledger.of(pfn),
             )  # fmt: skip
-
-    def free_pcppages_bulk(self, body: Body, k: Kernel, cpu: int, zone: int, count: int, index: int) -> None:
-        batch = k.pcp[zone * k.machine[0].cpus + cpu].batch
-        before = k.zone[zone].acquisitions
-        body(k, cpu, zone, count, index)
-        holds = max(k.zone[zone].acquisitions - before, 1)
-        if count > max(batch << BATCH_SCALE_MAX, LONG_HOLD) * holds and k.watch is not None and k.watch.depth > 1:
-            self.checker.report("PC-06", f"{count} pages freed in {holds} hold of zone->lock (batch: {batch})")
 
     # -- page fragment caches --------------------------------------------------------------------------------------
 

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
-from ..mm.layout import NONE, PG_PFMEMALLOC
+from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..net import dma, page_pool, page_pool_frag, page_pool_shutdown, ptr_ring, skb_coalesce
-from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP
+from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from .history import LONGEST, Event, context_of
 from .ledger import Ledger, PageShadow
 
 if TYPE_CHECKING:
     from .checker import Checker
 
-DIRECT = 4
-"""Place of allow_direct among the arguments of a return."""
+SYNC, DIRECT = 3, 4
+"""Places of dma_sync_size and allow_direct among the arguments of a return."""
+RETURNED = ("recycle_cached", "recycle_ring", "recycle_ring_full", "recycle_released_refcnt")
+"""Counters of which every whole page that is returned bumps one."""
+HANDED_OUT = ("alloc_fast", "alloc_slow", "alloc_slow_high_order", "alloc_refill")
+"""Counters of which every page that is handed out bumps one."""
 PUT_PAGE = page_pool.__page_pool_put_page  # a class body would read the name as one of its own
 
 
@@ -27,7 +31,8 @@ class PoolShadow:
 
     ``consumer``: the CPU whose softirq it belongs to (-1: nobody said); ``inside``: who is using the alloc cache right
     now, as (CPU, context); ``returning``: CPUs in the middle of a return; ``napi_gone``, ``device_gone``: so they are;
-    ``ended``: a user has called page_pool_destroy.
+    ``ended``: a user has called page_pool_destroy; ``puts``, ``gets``: whole pages returned (``in_bulk``: by a function
+    that counts them itself) and handed out, as the statistics should have them.
     """
 
     number: int
@@ -39,6 +44,8 @@ class PoolShadow:
     device_gone: bool = False
     ended: bool = False
     puts: int = 0
+    in_bulk: int = 0
+    gets: int = 0
 
 
 class PoolRules:
@@ -57,7 +64,7 @@ class PoolRules:
             (page_pool.page_pool_is_last_frag, self.is_last_frag),
             (PUT_PAGE, self.put_page),
             (page_pool.page_pool_put_page, self.whole_put),
-            (page_pool.page_pool_put_page_bulk, self.whole_put),
+            (page_pool.page_pool_put_page_bulk, self.bulk_put),
             (page_pool.page_pool_return_skb_page, self.return_skb_page),
             (page_pool.page_pool_release_page, self.release_page),
             (page_pool.page_pool_fragment_page, self.fragment_page),
@@ -150,6 +157,7 @@ class PoolRules:
             pfn: int = body(k, cpu, pool)
         finally:
             self.of(pool).inside.remove(me)
+        self.of(pool).gets += pfn != NONE
         if pfn != NONE and not self.ledger.notes.quiet:
             self.ledger.share_out(pfn, f"handed out by page_pool {pool}")
             self._right_node(k, cpu, pool, pfn)
@@ -199,8 +207,10 @@ class PoolRules:
         self._not_in_hardirq(pool, cpu, "a page is returned")
         if not k.pool[pool].alive:
             self.report("PP-12", "a page is returned to a pool that has been freed", pool)
-        if len(arguments) > DIRECT and arguments[DIRECT]:
-            self._rightly_direct(pool, cpu)
+        if len(arguments) > DIRECT:
+            self._synced(pool, arguments[SYNC])
+            if arguments[DIRECT] and k.watch is not None and k.watch.depth == 1:
+                self._rightly_direct(pool, cpu)
         self.ledger.notes.counted += 1
         returning = self.of(pool).returning
         returning.append(cpu)
@@ -210,8 +220,33 @@ class PoolRules:
             returning.remove(cpu)
             self.ledger.notes.counted -= 1
 
+    def bulk_put(self, body: Body, k: Kernel, cpu: int, pool: int, count: int) -> None:
+        shadow, before = self.of(pool), self._sum(pool, RETURNED)
+        shadow.in_bulk += 1
+        try:
+            self.whole_put(body, k, cpu, pool, count)
+        finally:
+            shadow.in_bulk -= 1
+        shadow.puts += self._sum(pool, RETURNED) - before  # of those that the ring has no room for one is counted
+
+    def _sum(self, pool: int, counters: tuple[str, ...]) -> int:
+        return sum(getattr(self.k.pool[pool], name) for name in counters)
+
+    def _synced(self, pool: int, size: int) -> None:
+        """PP-11: what was touched is what the pool gives back to the device."""
+        p = self.k.pool[pool]
+        if not p.flags & PP_FLAG_DMA_SYNC_DEV:
+            return
+        whole = PAGE_SIZE << p.order
+        if p.offset + p.max_len > whole:
+            self.report("PP-11", f"offset {p.offset} and max_len {p.max_len} reach past the {whole} bytes of a page", pool)
+        elif size not in (page_pool.EVERYTHING, NONE) and size > p.max_len:
+            self.report("PP-11", f"{size} bytes were touched, but only max_len, {p.max_len}, are synced", pool)
+
     def _rightly_direct(self, pool: int, cpu: int) -> None:
-        """PP-08: whoever asks for a direct return is in softirq; kernels that look put the page into the ring then."""
+        """PP-08: a script that asks for a direct return is in softirq.  Kernels that look use the ring instead, and
+        drivers of theirs ask at teardown too.
+        """
         c = self.k.cpu[cpu]
         if self.checker.contexts and not (c.serving_softirq or c.bh_disabled or c.hardirq):
             self.report("PP-08", f"a direct return is asked for on CPU {cpu} in process context", pool)
@@ -260,7 +295,8 @@ class PoolRules:
                 shadow.shares = []
             elif shadow.place:
                 self.ledger.report("PP-03", f"page {pfn} is put into page_pool {pool}, but is there already", shadow)
-        self.of(pool).puts += 1
+        if not self.of(pool).in_bulk:
+            self.of(pool).puts += 1
         self.ledger.notes.recycling += 1
         try:
             return int(body(k, cpu, pool, pfn, sync, direct))
@@ -439,8 +475,20 @@ class PoolRules:
         for number in range(self.k.pools[0].count):
             self._books(number, outside.get(number, []))
 
+    def _statistics(self, pool: int) -> None:
+        """PP-15: the counters say how pages came back, and from v5.5 on, how they were handed out."""
+        shadow = self.of(pool)
+        checks = [(RETURNED, shadow.puts, "returned")]
+        checks += [(HANDED_OUT, shadow.gets, "handed out")] if self.k.era[0].pool_alloc == 2 else []
+        for counters, seen, what in checks:
+            counted = self._sum(pool, counters)
+            if counted != seen:
+                self.report("PP-15", f"{seen} pages were {what}, but {' + '.join(counters)} is {counted}", pool)
+
     def _books(self, pool: int, outside: list[PageShadow]) -> None:
         p = self.k.pool[pool]
+        if p.alive:
+            self._statistics(pool)
         if not self.ledger.counted() or not p.alive:
             return
         inflight = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF

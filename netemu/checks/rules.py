@@ -78,6 +78,15 @@ _rule(
 # -- per-CPU page lists ----------------------------------------------------------------------------------------------
 _rule("PC-01", FATAL, "a per-CPU list's count is what is on it", "the list used on another CPU or by an interrupt")
 _rule("PC-02", ERROR, "after a free a per-CPU list is below its high mark", "a bulk free that freed too little")
+_rule(
+    "PC-04", ERROR, "a bulk free moves as many pages as it is asked to, or all", "a count that forgets a block's order"
+)
+_rule(
+    "PC-05",
+    ERROR,
+    "a refill moves at most a batch, as the kernel scales it, under one hold of zone->lock",
+    "a refill sized by what is wanted instead of the batch",
+)
 _rule("PC-03", ERROR, "pages on a per-CPU list belong to its zone", "a page freed to the wrong zone's list")
 _rule(
     "PC-06",
@@ -144,7 +153,12 @@ _rule(
     "a work queue, a control path or another CPU allocates from the pool of a running NAPI",
 )
 _rule("PP-10", ERROR, "a pool is not used in hard interrupts or with interrupts off", "a free in an interrupt handler")
-_rule("PP-11", WARNING, "a sync for the device lies inside max_len", "max_len or offset of the pool are wrong")
+_rule(
+    "PP-11",
+    WARNING,
+    "a sync for the device covers what was touched, and lies inside the page",
+    "max_len or offset of the pool are wrong",
+)
 _rule(
     "PP-12",
     ERROR,
@@ -153,7 +167,12 @@ _rule(
 )
 _rule("PP-13", ERROR, "a destroyed pool ends with empty cache and ring and nothing in flight", "a leak of pool pages")
 _rule("PP-14", ERROR, "a page that has left its pool has no signature, no pool and no mapping", "a bypassed return")
-_rule("PP-15", WARNING, "every final put is counted once: cached, ring, ring_full or released", "a skipped counter")
+_rule(
+    "PP-15",
+    WARNING,
+    "every page handed out, and every final put, is counted once: cached, ring, ring_full or released",
+    "a skipped counter",
+)
 _rule(
     "PP-16",
     ERROR,
@@ -214,7 +233,12 @@ _rule(
     "each received buffer has one fate: an skb, release, or transfer to TX or redirect",
     "a page released after it was handed on",
 )
-_rule("XD-03", ERROR, "a redirected frame is freed once", "the frame used after xdp_return_frame")
+_rule(
+    "XD-03",
+    ERROR,
+    "a redirected page has no other users, unless the driver counts its fragments",
+    "several packets in one page",
+)
 _rule("XD-04", ERROR, "a transmitted frame's page is in no skb and no receive ring", "a page posted while it is sent")
 _rule("XD-05", ERROR, "each transmitted frame is completed and returned once", "completions that forget their frames")
 _rule(
@@ -222,8 +246,24 @@ _rule(
 )
 _rule("DR-02", ERROR, "a page in a driver's receive cache is held and mapped", "a page cached after it was released")
 _rule("DR-03", ERROR, "a driver's receive cache holds at most its size", "head or tail past the end")
-_rule("DR-05", ERROR, "the pages of a multi-packet descriptor are released once", "flush and close both release")
-_rule("DR-06", ERROR, "a device that is down holds no pages", "a ring not walked at stop")
+_rule(
+    "DR-04",
+    ERROR,
+    "a receive cache reuses its oldest page exactly when nobody else has it, and counts each look once",
+    "a reference count read too early, or a page that is skipped",
+)
+_rule(
+    "DR-05",
+    ERROR,
+    "a multi-packet descriptor has no more strides used than it has, and its pages are released once",
+    "flush and close both release",
+)
+_rule(
+    "DR-06",
+    ERROR,
+    "a device that is down holds no pages, has nothing on its transmit rings, and its byte queue limits are reset",
+    "a ring not walked at stop",
+)
 _rule("DR-07", WARNING, "the ring of a driver agrees with its head and tail", "descriptors changed without the lock")
 _rule("BQL-01", ERROR, "no more is completed than was queued", "a completion reported twice")
 _rule("DM-01", FATAL, "each mapping is unmapped once, before the page is freed", "unmapped by driver and pool both")

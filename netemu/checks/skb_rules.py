@@ -413,8 +413,6 @@ class SkbRules:
 
     def release_data(self, body: Body, k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
         data = self.data_of(skb)
-        if data.structs == {skb}:
-            self._rightly_marked(skb)
         self.ledger.notes.releasing.append((data, 0))
         try:
             body(k, cpu, skb, napi_safe)
@@ -427,22 +425,6 @@ class SkbRules:
             data.slots = []
         elif k.shinfo[k.skb[skb].shinfo].dataref == 0:
             self.report("SK-02", f"the data is freed, but {len(data.structs)} structs still look at it", skb)
-
-    def _rightly_marked(self, skb: int) -> None:
-        """SK-11: pages of a marked packet are a pool's."""
-        row = self.k.skb[skb]
-        if not row.pp_recycle:
-            return
-        info = self.k.shinfo[row.shinfo]
-        pages = [info.frag_page[n] for n in range(min(info.nr_frags, MAX_SKB_FRAGS))]
-        pages += [row.head_page] if row.head_page != NONE and self.data_of(skb).head is not None else []
-        for pfn in pages:
-            shadow = self.ledger.of(pfn)
-            if shadow.pool is None and not shadow.free:
-                self.report(
-                    "SK-11", f"sk_buff {skb} is marked for recycling, but page {shadow.pfn} of it is no pool's", skb
-                )
-                return
 
     def unref(self, body: Body, k: Kernel, cpu: int, pfn: int, recycle: int, napi_safe: int) -> None:
         if self.ledger.notes.releasing:
