@@ -53,6 +53,7 @@ from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
 from .netdevice import DeviceSettings, NetDevice
 from .packets import PacketOperations
+from .polling import NapiStruct
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -420,7 +421,14 @@ class Machine(PacketOperations):
     def tx_ring(self, size: int = 256) -> TxRing:
         """The transmit ring of a driver that the script plays."""
         self._rings += 1
-        return TxRing(self, size, f"transmit ring {self._rings}")
+        queue = MAX_QUEUES - self._rings  # the last rows: devices have the first
+        if queue < sum(device.nic.queues for device in self.devices):
+            raise UsageError(f"a machine has at most {MAX_QUEUES} queues and rings")
+        return TxRing(self, size, f"transmit ring {self._rings}", queue)
+
+    def napi_struct(self, cpu: int = 0) -> NapiStruct:
+        """A NAPI of ``cpu`` that the script schedules, polls and completes."""
+        return NapiStruct(self, cpu)
 
     @contextmanager
     def memory_pressure(self) -> Iterator[None]:

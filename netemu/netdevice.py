@@ -172,9 +172,13 @@ class NetDevice:
             self.driver.open(self.nic)
         self.is_open = True
         self.machine.k.netdev[self.number].alive = 1
-        for index in range(self.nic.queues):
-            with self.machine.softirq(self.nic.cpu(index)):
-                _fill(self.driver, self.nic, index)
+        try:
+            for index in range(self.nic.queues):
+                with self.machine.softirq(self.nic.cpu(index)):
+                    _fill(self.driver, self.nic, index)
+        except UsageError:
+            self.stop()
+            raise
         self.machine.check()
 
     def attach_xdp(self, program: XdpProgram | str) -> None:

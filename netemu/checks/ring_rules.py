@@ -47,8 +47,10 @@ class RingRules:
         self.checker.skbs.note(skb, f"posted to {where}")
 
     def leaks(self) -> None:
-        """What is on transmit rings at the end, or was completed and never returned (XD-05)."""
+        """What is on transmit rings at the end, or was completed and never returned (XD-05); bytes that are missing (BQL-01)."""
         for ring in self.transmit:
+            if ring.head == ring.tail and ring.bytes_queued:
+                self.checker.report("BQL-01", f"{ring.name} is empty, but {ring.bytes_queued} bytes were not completed")
             for slot, item in enumerate(ring.slots):
                 if item is not None:
                     self.checker.report("XD-05", f"{item!r} is left on {ring.name}, descriptor {slot}: never completed")

@@ -2,7 +2,8 @@
 causes it.
 
 Identifiers are grouped by subject: MM pages and buddy lists, PC per-CPU page lists, PF page fragment caches, PP
-page_pool, SK sk_buff, XD XDP, DR drivers, BQL byte queue limits, DM DMA, CTX contexts.
+page_pool, SK sk_buff, XD XDP, DR drivers, BQL byte queue limits, NAPI polls, DM DMA, CTX
+contexts.
 """
 
 from __future__ import annotations
@@ -265,7 +266,18 @@ _rule(
     "a ring not walked at stop",
 )
 _rule("DR-07", WARNING, "the ring of a driver agrees with its head and tail", "descriptors changed without the lock")
-_rule("BQL-01", ERROR, "no more is completed than was queued", "a completion reported twice")
+_rule(
+    "BQL-01",
+    ERROR,
+    "no more is completed than was queued, and all that was queued once the ring is empty",
+    "a completion reported twice, or a packet that was counted at one end only",
+)
+_rule(
+    "NAPI-01",
+    ERROR,
+    "a poll runs once at a time, when it is scheduled, within its budget, and completes exactly if it did less",
+    "napi_complete_done with the budget used up, twice, or from netpoll",
+)
 _rule("DM-01", FATAL, "each mapping is unmapped once, before the page is freed", "unmapped by driver and pool both")
 _rule(
     "DM-02", WARNING, "a mapping is not touched after its device is gone", "pages kept past the removal of the device"
