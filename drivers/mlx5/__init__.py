@@ -226,10 +226,7 @@ class Mlx5(Driver):
         held: set[int] = set(page_column(nic.private(FRAG)))
         cache = nic.private(CACHE)["page"].reshape(nic.queues, CACHE_SIZE)
         for i, rq in enumerate(rqs):
-            at = int(rq["cache_head"])
-            while at != rq["cache_tail"]:
-                held.add(int(cache[i, at]))
-                at = (at + 1) % CACHE_SIZE
+            held.update(checks.cached_pages(rq, cache[i]))
             if rq["striding"]:
                 pages = nic.private(MPWQE_PAGE)["page"].reshape(nic.queues, -1, PAGES_PER_MPWQE)
                 for wqe in range(int(rq["ci"]), int(rq["pi"])):

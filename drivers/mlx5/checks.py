@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy.typing as npt
+
 from netemu.engine.layout import Kernel
 from netemu.engine.watch import Body, Watch
 from netemu.mm.layout import NONE
@@ -16,6 +18,12 @@ from .pages import mlx5e_rx_cache_get
 COUNTERS = ("cache_reuse", "cache_empty", "cache_busy")
 
 
+def cached_pages(rq: Any, slots: npt.NDArray[Any]) -> list[int]:
+    """What is in the page cache of a queue, the oldest first."""
+    head, tail = int(rq["cache_head"]), int(rq["cache_tail"])
+    return [int(slots[at % CACHE_SIZE]) for at in range(head, head + (tail - head) % CACHE_SIZE)]
+
+
 def cache_breaches(nic: Nic) -> Iterator[tuple[str, str]]:
     """DR-02, DR-03: what is in the caches is held, mapped, a page of the pool, and there once."""
     k = nic.k
@@ -25,7 +33,7 @@ def cache_breaches(nic: Nic) -> Iterator[tuple[str, str]]:
         if not (0 <= head < CACHE_SIZE and 0 <= tail < CACHE_SIZE):
             yield "DR-03", f"page cache of queue {index}: head {head} and tail {tail} of {CACHE_SIZE} slots"
             continue
-        pages = [int(slots[index, at % CACHE_SIZE]) for at in range(head, head + (tail - head) % CACHE_SIZE)]
+        pages = cached_pages(rq, slots[index])
         for pfn in pages:
             page = k.pages[pfn]
             wrong = []

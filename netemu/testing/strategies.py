@@ -64,13 +64,14 @@ def skb_shapes(max_linear: int = 1500, max_frags: int = 4) -> st.SearchStrategy[
 def packets(max_size: int = 50, max_length: int = 1514) -> st.SearchStrategy[list[bytes]]:
     """Ethernet frames for :func:`netemu.replay`: IPv4 UDP with varying flows and lengths."""
     return st.lists(
-        st.builds(_udp, st.integers(0, 255), st.integers(0, 255), st.integers(60, max_length)),
+        st.builds(udp_frame, st.integers(0, 255), st.integers(0, 255), st.integers(60, max_length)),
         min_size=1,
         max_size=max_size,
     )
 
 
-def _udp(source: int, target: int, length: int) -> bytes:
+def udp_frame(source: int, target: int, length: int) -> bytes:
+    """One such frame of ``length`` bytes, from 10.0.0.``source`` to port 53 of 10.0.1.``target``."""
     payload = length - 42
     ip = bytes([0x45, 0]) + (28 + payload).to_bytes(2, "big") + bytes(4) + bytes([64, 17, 0, 0])
     ip += bytes([10, 0, 0, source, 10, 0, 1, target])
