@@ -101,9 +101,7 @@ def places_of_open(*, driver: str, era: str, **options: object) -> list[Place]:
     return _requested(machine.k)
 
 
-def _open(
-    driver: str, era: str, inject: list[str], options: Mapping[str, Any]
-) -> tuple[Machine, dict[str, Injection]]:
+def _open(driver: str, era: str, inject: list[str], options: Mapping[str, Any]) -> tuple[Machine, dict[str, Injection]]:
     """A machine on which the device was opened, or could not be."""
     cpus = options.get("cpus", 1)
     memory = options.get("memory_mb", DEFAULT_MEMORY_MB)

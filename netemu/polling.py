@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NapiStruct:
-    """One NAPI of a CPU.  ``scheduled`` (NAPI_STATE_SCHED): somebody polls it, or will; ``missed``: asked for meanwhile.
+    """One NAPI of a CPU.  ``scheduled`` (NAPI_STATE_SCHED): somebody polls it, or will; ``missed``: once more then.
 
     Source: net/core/dev.c (napi_schedule_prep, napi_complete_done, napi_poll), v4.19 to v6.12.
     """

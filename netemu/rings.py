@@ -146,7 +146,7 @@ class TxRing:
     # -- byte queue limits -----------------------------------------------------------------------------------------
 
     def sent_queue(self, count: int) -> bool:
-        """``netdev_tx_sent_queue``: ``count`` bytes were posted; False: the queue is stopped, as its limit is reached."""
+        """``netdev_tx_sent_queue``: ``count`` bytes were posted; False: that was the limit, the queue is stopped."""
         self._call(netdev_tx_sent_queue, self._queue, count)
         return not self.machine.k.txq[self._queue].xoff & XOFF_STACK
 

@@ -82,4 +82,5 @@ def follow_cache(watch: Watch, report: Callable[[str, str], None]) -> None:
             )
         return got
 
-    watch.wrap(mlx5e_rx_cache_get, cache_get)
+    function: Any = mlx5e_rx_cache_get
+    watch.wrap(function, cache_get)

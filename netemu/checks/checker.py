@@ -12,7 +12,7 @@ from ..engine.watch import Watch
 from ..errors import KernelBug
 from ..net.skb_layout import SKB_LIVE
 from .conservation import take_stock
-from .device_rules import DeviceRules, device_breaches, receive_books
+from .device_rules import Device, DeviceRules, device_breaches, receive_books
 from .history import Event, Recorder
 from .ledger import Ledger, Notes, PageShadow
 from .list_rules import ListRules
@@ -25,7 +25,6 @@ from .structure import Breach, breaches
 
 if TYPE_CHECKING:
     from ..net.plugin import Driver
-    from ..netdevice import NetDevice
 
 SHOWN_IN_FULL = 5
 SHOWN_IN_SHORT = 20
@@ -151,7 +150,7 @@ class Checker:
 
     # -- at rest ---------------------------------------------------------------------------------------------------
 
-    def quiesce(self, devices: Sequence[NetDevice] = ()) -> None:
+    def quiesce(self, devices: Sequence[Device] = ()) -> None:
         """Look at everything: nothing is in the middle of anything."""
         for id, what in found_at_rest(self.k, devices):
             self.report(id, what)
@@ -202,7 +201,7 @@ def raise_reports(reports: Sequence[Report]) -> None:
         raise KernelBug(text, code=reports[0].id, where=reports[0].found.path, reports=tuple(reports))
 
 
-def found_at_rest(k: Kernel, devices: Sequence[NetDevice]) -> Iterator[Breach]:
+def found_at_rest(k: Kernel, devices: Sequence[Device]) -> Iterator[Breach]:
     """Breaches that the machine's tables show, without history."""
     yield from breaches(k)
     for device in devices:
@@ -211,7 +210,7 @@ def found_at_rest(k: Kernel, devices: Sequence[NetDevice]) -> Iterator[Breach]:
 
 
 def stock_reports(
-    k: Kernel, recorder: Recorder, devices: Sequence[NetDevice], driver_pages: Iterable[int], *, leaks: bool
+    k: Kernel, recorder: Recorder, devices: Sequence[Device], driver_pages: Iterable[int], *, leaks: bool
 ) -> list[Report]:
     """What an unwatched machine shows at rest: breaches of structure and, if asked for, pages that nobody holds."""
     found = [Report(rule(id), what, "", recorder.now("found at rest")) for id, what in found_at_rest(k, devices)]

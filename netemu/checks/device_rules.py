@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
@@ -15,8 +15,21 @@ from .ledger import Ledger
 from .structure import Breach
 
 if TYPE_CHECKING:
-    from ..netdevice import NetDevice
+    from ..net.plugin import Driver, Nic
     from .checker import Checker
+
+
+class Device(Protocol):
+    """A device of the machine: its number, its driver, what the driver sees of it, and whether it is up."""
+
+    number: int
+    driver: Driver
+    nic: Nic
+    is_open: bool
+
+    def pages_held(self) -> list[int]:
+        """Pages in receive buffers and private caches."""
+
 
 class DeviceRules:
     """Follows packets through programs, and bytes through transmit queues (XD-01, XD-03, BQL-01)."""
@@ -77,7 +90,7 @@ class DeviceRules:
                 self.ledger.report("XD-05", f"XDP frame {frame} in page {shadow.pfn} is never returned", shadow)
 
 
-def device_breaches(device: NetDevice) -> Iterator[Breach]:
+def device_breaches(device: Device) -> Iterator[Breach]:
     """What does not agree of a device at rest: the driver's rings and caches, and after its end, what is left."""
     nic = device.nic
     k = nic.k
@@ -96,7 +109,7 @@ def device_breaches(device: NetDevice) -> Iterator[Breach]:
             yield "DR-06", f"{device.driver.name} is down, but {left} bytes of queue {index} are still under way"
 
 
-def receive_books(k: Kernel, devices: Sequence[NetDevice]) -> Iterator[Breach]:
+def receive_books(k: Kernel, devices: Sequence[Device]) -> Iterator[Breach]:
     """BOOK-01: every frame that arrived is with the stack, was kept from it by a program, or is counted as dropped."""
     arrived = counted = waiting = 0
     for device in devices:

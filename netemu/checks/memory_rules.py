@@ -106,9 +106,7 @@ class MemoryRules:
         body(k, row, pfn)
         nc = k.page_frag_cache[row]
         if cut:
-            self.ledger.report(
-                "PF-03", f"page {pfn} is cut anew while {len(cut)} of its fragments are in use", shadow
-            )
+            self.ledger.report("PF-03", f"page {pfn} is cut anew while {len(cut)} of its fragments are in use", shadow)
         shadow.plain = []
         shadow.bias = nc.bias
         self.ledger.note(shadow, f"page fragment cache: {nc.bias} references" + (", used again" if again else ""))
@@ -122,7 +120,7 @@ class MemoryRules:
             if page.refcount != 1 or PAGE_SIZE << page.order != size:
                 self.ledger.report(
                     "PF-04",
-                    f"the cache takes page {pfn} of order {page.order} with {page.refcount} references for {size} bytes",
+                    f"page {pfn} of order {page.order} with {page.refcount} references becomes a cache of {size} bytes",
                     self.ledger.of(pfn),
                 )
         return pfn

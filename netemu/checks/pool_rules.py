@@ -239,7 +239,9 @@ class PoolRules:
             return
         whole = PAGE_SIZE << p.order
         if p.offset + p.max_len > whole:
-            self.report("PP-11", f"offset {p.offset} and max_len {p.max_len} reach past the {whole} bytes of a page", pool)
+            self.report(
+                "PP-11", f"offset {p.offset} and max_len {p.max_len} reach past the {whole} bytes of a page", pool
+            )
         elif size not in (page_pool.EVERYTHING, NONE) and size > p.max_len:
             self.report("PP-11", f"{size} bytes were touched, but only max_len, {p.max_len}, are synced", pool)
 

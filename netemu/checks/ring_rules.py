@@ -47,7 +47,7 @@ class RingRules:
         self.checker.skbs.note(skb, f"posted to {where}")
 
     def leaks(self) -> None:
-        """What is on transmit rings at the end, or was completed and never returned (XD-05); bytes that are missing (BQL-01)."""
+        """What is on transmit rings at the end, or was completed and never returned (XD-05); missing bytes (BQL-01)."""
         for ring in self.transmit:
             if ring.head == ring.tail and ring.bytes_queued:
                 self.checker.report("BQL-01", f"{ring.name} is empty, but {ring.bytes_queued} bytes were not completed")

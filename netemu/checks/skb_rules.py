@@ -107,7 +107,8 @@ class SkbRules:
         self.k = checker.k
         self.data: dict[int, DataShadow] = {}
         self.skbs: dict[int, SkbShadow] = {}
-        watch.wrap(skb_release.skb_attempt_defer_free, self.attempt_defer_free)
+        inside_its_use: Any = skb_release.skb_attempt_defer_free
+        watch.wrap(inside_its_use, self.attempt_defer_free)
         for function in USES:
             watch.wrap(function, self._use(function))
         hooks: list[tuple[Any, Any]] = [
@@ -206,7 +207,9 @@ class SkbRules:
         if row.users > 1:
             self.report("SK-02", f"{what}: sk_buff {skb} has {row.users} users, so nobody may change it", skb)
         elif in_place and row.cloned and sharing > 1:
-            self.report("SK-02", f"{what}: {sharing} structs look at the data of sk_buff {skb}: nobody may change it", skb)
+            self.report(
+                "SK-02", f"{what}: {sharing} structs look at the data of sk_buff {skb}: nobody may change it", skb
+            )
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -244,7 +247,9 @@ class SkbRules:
             self.report("SK-07", f"build_skb around page {head} with a frag_size of {size}", skb)
         elif at + size > head * PAGE_SIZE + whole:
             over = at + size - head * PAGE_SIZE - whole
-            self.report("SK-04", f"the head of sk_buff {skb} ends {over} bytes behind page {head}, of {whole} bytes", skb)
+            self.report(
+                "SK-04", f"the head of sk_buff {skb} ends {over} bytes behind page {head}, of {whole} bytes", skb
+            )
 
     def set_object_head(self, body: Body, k: Kernel, skb: int, made: int) -> None:
         body(k, skb, made)
@@ -451,9 +456,9 @@ class SkbRules:
     # -- left to another CPU ---------------------------------------------------------------------------------------
 
     def attempt_defer_free(self, body: Body, k: Kernel, cpu: int, skb: int) -> None:
-        owner = k.skb[skb].alloc_cpu
+        owner, life = k.skb[skb].alloc_cpu, self.of(skb).life
         body(k, cpu, skb)
-        if k.skb[skb].state == SKB_LIVE:
+        if k.skb[skb].state == SKB_LIVE and self.of(skb).life == life:
             self.of(skb).left_to = owner
             self.note(skb, f"left to CPU {owner} to free")
 

@@ -26,8 +26,8 @@ def command(ctx: click.Context, trace: str, driver: str, era: str, cpus: int, as
     """Replay TRACE once for every place that asks for memory, a mapping or ring space, and refuse its first request
     there.
 
-    Then once for every kind of request, refusing each 7th.  The same before that while the device is opened. After each run nothing may have leaked and no rule be
-    broken; otherwise the exit status is 1.
+    Then once for every kind of request, refusing each 7th.  The same before that while the device is opened.  After
+    each run nothing may have leaked and no rule be broken; otherwise the exit status is 1.
     """
     from netemu.cli.progress import compile_if_needed
     from netemu.exhaust import trials

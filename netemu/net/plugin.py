@@ -198,8 +198,8 @@ class Driver(ABC):
         """What does not agree in the driver's own rings and caches while nothing moves: rule and text (optional)."""
         yield from ()
 
-    def follow(self, watch: Watch, report: Callable[[str, str], None]) -> None:
-        """Put hooks around the driver's own functions on a watched machine, that ``report`` rule and text (optional)."""
+    def follow(self, watch: Watch, report: Callable[[str, str], None]) -> None:  # noqa: B027
+        """Put hooks around the driver's own functions on a watched machine, to ``report`` rule and text (optional)."""
 
 
 def path_name(name: str) -> int:
