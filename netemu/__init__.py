@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .handles import Page, PagePool, PoolStatistics
     from .machine import Machine
     from .net.plugin import Driver, Nic
+    from .net.xdp_layout import XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
     from .netdevice import DeviceSettings, NetDevice
     from .packets import Coalesced, SkBuff
     from .pcap import CaptureError
@@ -23,26 +24,42 @@ if TYPE_CHECKING:
     from .redirect_maps import CpuMap, DevMap, Socket, XskMap
     from .replayer import replay
     from .results import ReplayResult
+    from .xdp_batch import XdpBatch
+    from .xdp_function import NotCompiled, xdp
+    from .xdp_maps import ArrayMap, HashMap, LpmMap
+    from .xdp_packet import XdpPacket
 
 _HOMES = {
+    "ArrayMap": "xdp_maps",
     "CaptureError": "pcap",
     "Coalesced": "packets",
     "CpuMap": "redirect_maps",
     "DevMap": "redirect_maps",
     "DeviceSettings": "netdevice",
     "Driver": "net.plugin",
+    "HashMap": "xdp_maps",
+    "LpmMap": "xdp_maps",
     "Machine": "machine",
     "NetDevice": "netdevice",
     "Nic": "net.plugin",
+    "NotCompiled": "xdp_function",
     "Page": "handles",
     "PagePool": "handles",
     "PoolStatistics": "handles",
     "ReplayResult": "results",
     "SkBuff": "packets",
     "Socket": "redirect_maps",
+    "XDP_ABORTED": "net.xdp_layout",
+    "XDP_DROP": "net.xdp_layout",
+    "XDP_PASS": "net.xdp_layout",
+    "XDP_REDIRECT": "net.xdp_layout",
+    "XDP_TX": "net.xdp_layout",
+    "XdpBatch": "xdp_batch",
+    "XdpPacket": "xdp_packet",
     "XdpProgram": "programs",
     "XskMap": "redirect_maps",
     "replay": "replayer",
+    "xdp": "xdp_function",
 }
 
 
@@ -59,6 +76,12 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "XDP_ABORTED",
+    "XDP_DROP",
+    "XDP_PASS",
+    "XDP_REDIRECT",
+    "XDP_TX",
+    "ArrayMap",
     "CaptureError",
     "Coalesced",
     "CpuMap",
@@ -66,11 +89,14 @@ __all__ = [
     "DeviceSettings",
     "Driver",
     "EmulatorError",
+    "HashMap",
     "KernelBug",
+    "LpmMap",
     "Machine",
     "NetDevice",
     "NetemuError",
     "Nic",
+    "NotCompiled",
     "Page",
     "PagePool",
     "PoolStatistics",
@@ -78,7 +104,10 @@ __all__ = [
     "SkBuff",
     "Socket",
     "UsageError",
+    "XdpBatch",
+    "XdpPacket",
     "XdpProgram",
     "XskMap",
     "replay",
+    "xdp",
 ]

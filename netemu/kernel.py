@@ -31,7 +31,10 @@ from .net import (
     stack,
     timeline,
     xdp,
+    xdp_batch,
     xdp_frame,
+    xdp_guest,
+    xdp_headers,
     xsk,
 )
 
@@ -81,6 +84,9 @@ __all__ = [
     "stack",
     "timeline",
     "xdp",
+    "xdp_batch",
     "xdp_frame",
+    "xdp_guest",
+    "xdp_headers",
     "xsk",
 ]

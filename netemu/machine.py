@@ -22,7 +22,7 @@ from .engine.inject import MAX_SITES
 from .engine.kernel import MAX_FUNCTIONS
 from .engine.layout import MAX_DEVICES, Kernel
 from .engine.log import LOG_ROWS, messages_since
-from .engine.path import MAX_NODES
+from .engine.path import MAX_NODES, PATH_ROWS
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
 from .errors import UsageError
 from .handles import Page, PagePool
@@ -134,7 +134,7 @@ class Machine(PacketOperations):
                 "busy": MAX_LOCKS * LOCK_INTERVALS,
                 "node": MAX_NODES,
                 "child": MAX_NODES * MAX_FUNCTIONS,
-                "path_cost": cpus * MAX_NODES,
+                "path_cost": cpus * PATH_ROWS,
                 "cost": MAX_FUNCTIONS,
                 "inject": MAX_SITES,
                 "first_request": MAX_SITES * MAX_NODES,

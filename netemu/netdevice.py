@@ -168,6 +168,7 @@ class NetDevice:
         if self.nic.page_parts > 1 and (self.nic.xdp or not self.driver.splits_pages):
             why = "an XDP program needs whole pages" if self.nic.xdp else f"driver {self.driver.name} does not do that"
             raise UsageError(f"the recycle policy cuts pages into parts: {why}")
+        self._forget_batches()
         with blaming(self.driver, "open"):
             self.driver.open(self.nic)
         self.is_open = True
@@ -197,8 +198,14 @@ class NetDevice:
         address, looks = attach(program, self)
         row = self.machine.k.netdev[self.number]
         row.xdp_prog, row.xdp_looks = address, looks
+        self._forget_batches()
         if not self.nic.xdp:
             self._reopen(xdp=True)
+
+    def _forget_batches(self) -> None:
+        """No packet that waits has a verdict any more."""
+        for index in range(self.nic.queues):
+            self.machine.k.rxq[self.nic.rxq(index)].batched = 0
 
     def detach_xdp(self) -> None:
         """Received packets go to the stack again."""

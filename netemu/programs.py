@@ -45,6 +45,10 @@ def attach(program: XdpProgram | str, device: NetDevice) -> tuple[int, bool]:
         from .xdp_object import ObjectProgram
 
         program = ObjectProgram.from_text(program, cpus=device.machine.cpus, seed=device.machine.seed)
+    elif isinstance(program, str) and ".py:" in program:
+        from .xdp_function import load_function
+
+        program = load_function(program)
     if isinstance(program, str):
         if program not in BUILT_IN:
             raise UsageError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .checks.conservation import take_stock
 from .engine.faults import call_path
-from .engine.path import MAX_NODES
+from .engine.path import MAX_NODES, costs_by_cpu
 from .errors import EmulatorError
 from .machine import Machine
 from .netdevice import NetDevice
@@ -165,7 +165,7 @@ def callgraph(machine: Machine) -> tuple[list[dict[str, Any]], int]:
     nodes = k.tree[0].nodes + 1
     functions = k.arrays["node"]["function"][:nodes]
     parents = k.arrays["node"]["parent"][:nodes]
-    rows = k.arrays["path_cost"].reshape(machine.cpus, MAX_NODES)[:, :nodes]
+    rows = costs_by_cpu(k)[:, :nodes]
     calls = rows["calls"].sum(axis=0)
     by_cpu = rows["calls"] * k.arrays["cost"][functions] + rows["extra"]
     own = by_cpu.sum(axis=0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .engine.kernel import NAMES, REGISTERED
-from .engine.path import MAX_NODES
+from .engine.path import costs_by_cpu
 from .machine import Machine
 from .mm.layout import NAPI_SLICES, NR_FRAG_CACHES, PG_TAIL
 from .net.device_layout import TX_SKB
@@ -168,4 +168,4 @@ class Sampler:
         parents = k.arrays["node"]["parent"][:nodes]
         waiting = np.flatnonzero(functions == NAMES.index("queued_spin_lock_slowpath"))
         below = [node for node in waiting if int(functions[parents[node]]) in self._waits_in_mm]
-        return k.arrays["path_cost"]["extra"].reshape(self.machine.cpus, MAX_NODES)[:, below].sum(axis=1)
+        return costs_by_cpu(k)["extra"][:, below].sum(axis=1)

@@ -151,7 +151,7 @@ def test_no_source_file_is_too_long_to_read_at_once() -> None:
 
 def project_texts() -> Iterator[Path]:
     """Every text file of the project that a reader may open."""
-    for folder in (".ci", "benchmarks", "docs", "drivers", "netemu", "tests", "traces"):
+    for folder in (".ci", "benchmarks", "docs", "drivers", "examples", "netemu", "tests", "traces"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.suffix in {"", ".md", ".py", ".toml", ".txt", ".json", ".html"} and file.is_file():
                 yield file

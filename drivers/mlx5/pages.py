@@ -6,7 +6,7 @@ v6.12.
 
 from __future__ import annotations
 
-from netemu.engine.kernel import kernel_function
+from netemu.engine.kernel import kernel_function, prefetch
 from netemu.engine.layout import Kernel
 from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.mm.page_alloc import page_is_pfmemalloc, put_page
@@ -59,6 +59,7 @@ def mlx5e_rx_cache_get(k: Kernel, cpu: int, rxq: int) -> int:
         return NONE
     r.cache_reuse += 1
     r.cache_head = (r.cache_head + 1) & (CACHE_SIZE - 1)
+    prefetch(k.pages, CACHE(k, q.dev, q.index * CACHE_SIZE + r.cache_head).page)
     dma_sync_single_range_for_device(k, cpu, PAGE_SIZE)
     return pfn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,11 @@ def complain(message: object) -> None:
     click.echo(f"netemu: error: {' '.join(str(message).splitlines())}", err=True)
 
 
+def _warn(message: Warning | str, *_where: object) -> None:
+    """Print a warning as one line, without the place in the source that Python would show."""
+    click.echo(f"netemu: warning: {' '.join(str(message).splitlines())}", err=True)
+
+
 class Commands(click.Group):
     """A group whose command ``x-y`` is the function ``command`` of the module ``netemu.cli.x_y``."""
 
@@ -43,7 +49,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn  # type: ignore[assignment]
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click prints these, or stays quiet, by itself
         except KeyboardInterrupt:

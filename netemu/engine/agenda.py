@@ -47,13 +47,27 @@ def first_to_act(k: Kernel) -> int:
 
 @kernel_function(traced=False)
 def replay_matches(k: Kernel, cpu: int) -> None:
-    """A CPU's time has changed: decide again every match on its way up."""
-    node = (k.agenda_leaves[0] + cpu) >> 1
-    while node > 0:
-        left = k.agenda_tree[2 * node]
-        right = k.agenda_tree[2 * node + 1]
-        k.agenda_tree[node] = right if k.agenda[right] < k.agenda[left] else left
+    """A CPU's time has changed: decide again every match on its way up, or until it neither wins nor won."""
+    winner = cpu
+    when = k.agenda[cpu]
+    node = k.agenda_leaves[0] + cpu
+    while node > 1:
+        other = k.agenda_tree[node ^ 1]
+        at = k.agenda[other]
         node >>= 1
+        if at < when or (at == when and other < winner):
+            winner = other
+            when = at
+        if winner != cpu and k.agenda_tree[node] != cpu:
+            break
+        k.agenda_tree[node] = winner
+
+
+@inlined
+def may_be_next(k: Kernel) -> int:
+    """The first of those CPUs that the first to act has not met before the last match: often the second to act."""
+    first = k.agenda_tree[1]
+    return k.agenda_tree[3] if k.agenda_tree[2] == first else k.agenda_tree[2]
 
 
 @inlined

@@ -56,6 +56,9 @@ def raise_fault(k: Kernel) -> None:
     cpu, clock = e.cpu, e.clock
     for field in ("code", "a", "b", "c", "cpu", "node", "clock"):
         setattr(e, field, 0)
+    raised, k.raised = k.raised, None
+    if raised is not None:
+        raise raised
     if code == INDEX_OUT_OF_TABLE:
         name = f"private table {-1 - a}" if -PRIVATE_SLOTS <= a < 0 else f"k.{list(TABLES)[a]}"
         raise EmulatorError(f"netemu itself is wrong: {name} has no row {b} (rows: {c})")

@@ -157,8 +157,8 @@ class KernelFunction:
                     scope[name] = value._compile()
                 elif isinstance(value, PrivateTable):
                     scope[name] = native.private_rows(value)
-                elif value is indirect:
-                    scope[name] = native.indirect
+                elif value in (indirect, call_python, prefetch):
+                    scope[name] = getattr(native, name)
             with contextlib.nullcontext() if self.entry else native.for_inlining(made):
                 made.compile(arguments)
         made.disable_compile()
@@ -197,6 +197,24 @@ def indirect(k: Kernel, address: int, a: int, b: int, c: int) -> int:
     """Call the kernel function behind ``address`` (see :meth:`KernelFunction.address`) as ``f(k, a, b, c)``."""
     result: int = k.callables[address](k, a, b, c)
     return result
+
+
+def prefetch(rows: Any, index: int) -> None:
+    """Row ``index`` of the table ``rows`` is needed soon: have it fetched into the cache.  Any index is allowed."""
+
+
+def call_python(k: Kernel, function: int, a: int, b: int, c: int, d: int) -> int:
+    """Call a Python function that answers an integer and raises nothing (see :func:`python_address`)."""
+    result: int = k.callables[function](a, b, c, d)
+    return result
+
+
+def python_address(k: Kernel, function: Callable[[int, int, int, int], int]) -> int:
+    """What :func:`call_python` calls ``function`` by.  The caller keeps the function alive."""
+    if k.watch is None and jit.JIT:
+        return id(function)  # CPython: its address
+    k.callables.append(function)
+    return len(k.callables) - 1
 
 
 _sealed: list[str] = []

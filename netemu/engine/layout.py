@@ -10,7 +10,7 @@ wrap alike in both.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,12 +43,30 @@ PRIVATE_SLOTS = 16
 """Private tables one driver can declare."""
 
 
-def record(fields: Fields) -> np.dtype[Any]:
-    """A C-like record type; 64-bit unsigned fields are refused (mixed arithmetic would turn into floats)."""
+CACHE_LINE = 64
+
+
+def record(fields: Fields, *, whole_lines: bool = False) -> np.dtype[Any]:
+    """A C-like record type; 64-bit unsigned fields are refused (mixed arithmetic would turn into floats).
+
+    ``whole_lines``: rows begin on cache lines.
+    """
     for field in fields:
         if field[1] not in _CTYPES:
             raise TypeError(f"field {field[0]!r}: type {field[1]!r} is not one of {', '.join(_CTYPES)}")
-    return np.dtype(list(fields), align=True)
+    plain = np.dtype(list(fields), align=True)
+    if not whole_lines:
+        return plain
+    assert plain.fields is not None
+    assert plain.names is not None
+    kinds, offsets = zip(*(plain.fields[name][:2] for name in plain.names), strict=True)
+    size = whole_cache_lines(plain.itemsize)
+    return np.dtype({"names": plain.names, "formats": kinds, "offsets": offsets, "itemsize": size}, align=True)
+
+
+def whole_cache_lines(size: int) -> int:
+    """``size`` bytes, rounded up to cache lines."""
+    return -(-size // CACHE_LINE) * CACHE_LINE
 
 
 class TableSpec:
@@ -84,11 +102,14 @@ TABLES: dict[str, TableSpec] = {}
 """Every shared table, in order of declaration."""
 
 
-def table(name: str, fields: Fields | str) -> TableSpec:
-    """Declare the shared table ``k.<name>``; ``fields`` is a record layout or one scalar type such as ``"i4"``."""
+def table(name: str, fields: Fields | str, *, whole_lines: bool = False) -> TableSpec:
+    """Declare the shared table ``k.<name>``; ``fields`` is a record layout or one scalar type such as ``"i4"``.
+
+    ``whole_lines``: records begin on cache lines.
+    """
     if name in TABLES:
         raise TypeError(f"state table {name!r} is declared twice")
-    dtype = np.dtype(fields) if isinstance(fields, str) else record(fields)
+    dtype = np.dtype(fields) if isinstance(fields, str) else record(fields, whole_lines=whole_lines)
     spec = TABLES[name] = TableSpec(name, dtype, len(TABLES))
     DECLARED.append(f"table {name} {dtype.descr}")
     return spec
@@ -141,6 +162,31 @@ class Rows:
         return self._length
 
 
+class Arena:
+    """One block of memory for tables of the given sizes (bytes): few huge pages instead of many small ones.
+
+    Tables begin on cache lines; those of ``OWN_BYTES`` and more get a block of their own, of which the machine
+    backs only what is touched.
+    """
+
+    HUGE_PAGE = 2 << 20
+    OWN_BYTES = 4 << 20
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        used = sum(whole_cache_lines(size) for size in sizes if size < self.OWN_BYTES)
+        self._memory = np.zeros(max(used, self.OWN_BYTES) + self.HUGE_PAGE, np.uint8)
+        self._at = -self._memory.ctypes.data % self.HUGE_PAGE
+
+    def zeros(self, rows: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """``rows`` zeroed items."""
+        size = rows * dtype.itemsize
+        if size >= self.OWN_BYTES:
+            return np.zeros(rows, dtype)
+        start = self._at
+        self._at += whole_cache_lines(size)
+        return self._memory[start : start + size].view(dtype)
+
+
 table("private", "i8")  # address, length of each private array: MAX_DEVICES x PRIVATE_SLOTS pairs
 table("scratch", "i8")  # where the checked build lets a stray access to a missing private table land
 
@@ -150,7 +196,8 @@ class Kernel:
 
     ``arrays`` holds each table as a numpy array, for bulk set-up and for reports; it owns the memory.
     ``sizes`` counts the rows in use of tables that grow, ``callables`` what :func:`~netemu.engine.kernel.indirect`
-    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`).
+    calls when interpreting, ``watch`` who follows a watched machine (:mod:`netemu.engine.watch`), ``raised`` what
+    Python that the engine called has raised, to be raised in place of the fault that it noted.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -159,12 +206,15 @@ class Kernel:
         lengths = {"private": 2 * MAX_DEVICES * PRIVATE_SLOTS, "scratch": 512, **lengths}
         self.arrays = {}
         self._directory = np.zeros(2 * len(TABLES), np.int64)
+        rows = {name: max(lengths.get(name, 1), 1) for name in TABLES}
+        small = Arena([rows[name] * spec.dtype.itemsize for name, spec in TABLES.items()])
         for name, spec in TABLES.items():
-            self._adopt(spec, np.zeros(max(lengths.get(name, 1), 1), spec.dtype))
+            self._adopt(spec, small.zeros(rows[name], spec.dtype))
         self._address = self._directory.ctypes.data
         self._private: dict[tuple[int, int], tuple[npt.NDArray[Any], Rows]] = {}
         self.callables: list[Any] = [None]  # no function has the address 0
         self.watch: Watch | None = None  # set before anything runs: this machine is followed call by call
+        self.raised: BaseException | None = None
         self.sizes: dict[str, int] = {}
 
     def _adopt(self, spec: TableSpec, array: npt.NDArray[Any]) -> None:

@@ -353,3 +353,51 @@ def indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any
         return builder.call(builder.inttoptr(target, kind.as_pointer()), [kernel, *rest])
 
     return types.int64(kernel_type(), types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call_python(_context: Any, k: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Call the Python object at the address ``function`` with four integers; 0 if it raises, which Python reports."""
+
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        api = context.get_python_api(builder)
+        _kernel, address, *integers = args
+        answer = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
+        held = api.gil_ensure()
+        callee = builder.inttoptr(address, api.pyobj)
+        given = [api.long_from_longlong(value) for value in integers]
+        result = api.call_function_objargs(callee, given)
+        for value in given:
+            api.decref(value)
+        with builder.if_else(cgutils.is_not_null(builder, result)) as (answered, raised):
+            with answered:
+                builder.store(api.long_as_longlong(result), answer)
+                api.decref(result)
+            with raised:
+                api.err_write_unraisable(callee)
+        api.gil_release(held)
+        return builder.load(answer)
+
+    return types.int64(kernel_type(), *[types.int64] * 5), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_context: Any, rows: Any, index: Any) -> Any:
+    """Fetch the beginning of a row into the cache, for writing."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.args[0]
+        view = cgutils.create_struct_proxy(kind)(context, builder, args[0])
+        address = builder.add(view.data, builder.mul(args[1], ir.Constant(I64, kind.item_size)))
+        place = builder.inttoptr(address, I8.as_pointer())
+        hint = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]), "llvm.prefetch.p0"
+        )
+        builder.call(hint, [place, *(ir.Constant(I32, word) for word in (FOR_WRITING, KEEP_CLOSE, DATA))])
+        return context.get_dummy_value()
+
+    return types.none(rows, types.int64), generate
+
+
+FOR_WRITING, KEEP_CLOSE, DATA = 1, 3, 1
+"""Operands of LLVM's prefetch."""

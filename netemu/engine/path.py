@@ -7,11 +7,17 @@ depends on what it does (an atomic, a cache miss, a wait for a lock) it charges 
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy.typing as npt
+
 from .kernel import MAX_FUNCTIONS, inlined, kernel_function
 from .layout import Kernel, table
 
 MAX_NODES = 2048
 """Distinct call paths that one run can have."""
+PATH_ROWS = MAX_NODES + 4
+"""Rows of ``path_cost`` per CPU: an odd number of cache lines, so that the CPUs' rows of one path share no set."""
 
 table(
     "machine",
@@ -36,12 +42,13 @@ table(
         ("numa_node", "i4"),
         ("idle", "i8"),  # time spent with nothing to do, ps
     ],
+    whole_lines=True,
 )
 table("node", [("parent", "i4"), ("function", "i4")])  # the call tree; row 0 is the root
 table("child", "i4")  # [node * MAX_FUNCTIONS + function] -> node, 0: not seen yet
 table(
     "path_cost", [("calls", "i8"), ("extra", "i8")]
-)  # [cpu * MAX_NODES + node]; extra: charged beyond the fixed cost, ps
+)  # [cpu * PATH_ROWS + node]; extra: charged beyond the fixed cost, ps
 table("cost", "i8")  # [function or cost point] -> ps
 table("tree", [("nodes", "i4"), ("full", "i4")])
 
@@ -72,7 +79,7 @@ def enter(k: Kernel, cpu: int, function: int) -> int:
         node = grow_tree(k, up, function)
     c.node = node
     c.clock += k.cost[function]
-    k.path_cost[cpu * MAX_NODES + node].calls += 1
+    k.path_cost[cpu * PATH_ROWS + node].calls += 1
     return up
 
 
@@ -93,4 +100,9 @@ def spend(k: Kernel, cpu: int, ps: int) -> None:
     """Charge ``ps`` picoseconds to the current path."""
     c = k.cpu[cpu]
     c.clock += ps
-    k.path_cost[cpu * MAX_NODES + c.node].extra += ps
+    k.path_cost[cpu * PATH_ROWS + c.node].extra += ps
+
+
+def costs_by_cpu(k: Kernel) -> npt.NDArray[Any]:
+    """``path_cost`` of shape [cpu, path]."""
+    return k.arrays["path_cost"].reshape(k.machine[0].cpus, PATH_ROWS)[:, :MAX_NODES]

@@ -19,8 +19,10 @@ from .kernel import cost_point, inlined, kernel_function
 from .layout import DECLARED, Kernel, table
 from .path import charge, spend
 
-LOCK_INTERVALS = 1 << 13
+LOCK_INTERVALS = 1 << 10
 """Busy intervals that one lock remembers."""
+SPENT_INTERVALS = 16
+"""Intervals of the past that a lock keeps at most before its rows are used again."""
 MAX_LOCKS = 1024
 
 LOCK_CLASSES: dict[str, range] = {}
@@ -49,6 +51,7 @@ table(
         ("wait", "i8"),  # ps
         ("hold", "i8"),  # ps
     ],
+    whole_lines=True,
 )
 table("busy", [("start", "i8"), ("end", "i8")])  # [lock * LOCK_INTERVALS + i], by time, without overlap
 table("horizon", "i8")  # no CPU will ask for anything before this time, ps
@@ -156,6 +159,8 @@ def reserve(k: Kernel, lock: int, wanted: int, length: int) -> int:
     base = lock * LOCK_INTERVALS
     while held.first < held.last and k.busy[base + held.first].end <= k.horizon[0]:
         held.first += 1
+    if held.first >= SPENT_INTERVALS and held.first > 4 * (held.last - held.first):
+        make_room(k, lock)
     low = held.first
     high = held.last
     while low < high:  # the first interval that ends after `wanted`
@@ -192,7 +197,7 @@ def insert_interval(k: Kernel, lock: int, at: int, start: int, end: int) -> None
         k.busy[base + at].start = start
         return
     if held.last == LOCK_INTERVALS:
-        at -= make_room(k, lock)
+        at = max(at - make_room(k, lock), 0)
     for i in range(held.last, at, -1):
         k.busy[base + i].start = k.busy[base + i - 1].start
         k.busy[base + i].end = k.busy[base + i - 1].end

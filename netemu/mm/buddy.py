@@ -6,7 +6,7 @@ Source: mm/page_alloc.c, v4.19 to v6.12.
 from __future__ import annotations
 
 from ..engine.cacheline import fetch_line
-from ..engine.kernel import cost_point, inlined, kernel_function
+from ..engine.kernel import cost_point, inlined, kernel_function, prefetch
 from ..engine.layout import Kernel
 from ..engine.path import charge
 from ..engine.spinlock import lock_class, spin_lock, spin_unlock
@@ -141,6 +141,7 @@ def __rmqueue_smallest(k: Kernel, cpu: int, zone: int, order: int) -> int:
         if pfn != NONE:
             charge(k, cpu, BUDDY_PAGE)
             del_page_from_free_list(k, cpu, zone, pfn, current)
+            prefetch(k.pages, k.free_area[zone * NR_ORDERS + current].head)
             while current > order:
                 current -= 1
                 charge(k, cpu, SPLIT)

@@ -113,7 +113,7 @@ def cpu_map_build_skb(k: Kernel, cpu: int, frame: int) -> int:
     r = k.skb[skb]
     r.dev = f.dev_rx
     r.queue = f.queue_rx
-    r.packet = f.packet
+    k.skb_packet[skb] = f.packet
     if f.mem_type == MEM_TYPE_PAGE_POOL and k.pages[page].pp != 0:
         if pages == RELEASED:
             page_pool_release_page(k, cpu, k.pages[page].pp - 1, page)

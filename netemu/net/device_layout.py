@@ -78,6 +78,7 @@ table(
         ("fn_refill", "i4"),
         ("tx_cq_budget", "i4"),
         ("xdp_prog", "i8"),  # address of the XDP program, for indirect(); 0: none
+        ("xdp_python", "i8"),  # what xdp_guarded and xdp_batched call, for call_python()
         ("xdp_looks", "i4"),  # 1: the program looks at the bytes of packets
         ("xdp_gathers", "i4"),  # 1: ndo_xdp_xmit takes frames of several buffers
         ("rx_packets", "i8"),
@@ -99,14 +100,28 @@ table(
         ("cq_tail", "i8"),  # next to write
         ("packets", "i8"),
         ("bytes", "i8"),
+        ("batched", "i8"),  # completions before this one have a verdict of a batch program
         ("out_of_buffer", "i8"),  # frames that met no descriptor
         ("oversize", "i8"),
         ("parked_first", "i4"),  # forced recycling: FIFO of pages, + 1; 0: empty
         ("parked_last", "i4"),
         ("parked", "i4"),
     ],
+    whole_lines=True,
 )
-table("cqe", [("buffer", "i4"), ("offset", "i4"), ("length", "i4"), ("aux", "i4"), ("packet", "i8")])
+table(
+    "cqe",  # completions of received frames
+    [
+        ("buffer", "i4"),
+        ("offset", "i4"),
+        ("length", "i4"),
+        ("aux", "i4"),
+        ("packet", "i8"),
+        ("address", "i8"),  # where the frame starts in k.memory, and how much of it lies there; if bytes are kept
+        ("linear", "i4"),
+        ("verdict", "i8"),  # of a program that was given several completions at once
+    ],
+)
 table(
     "txq",
     [
@@ -135,6 +150,7 @@ table(
         ("scheduled", "i4"),  # for net_tx_action
         ("output_next", "i4"),  # + 1: next queue scheduled on the same CPU
     ],
+    whole_lines=True,
 )
 table(
     "dql",  # byte queue limits of each txq
@@ -150,6 +166,7 @@ table(
         ("lowest_slack", "i8"),
         ("slack_start_time", "i8"),  # ps
     ],
+    whole_lines=True,
 )
 table("txd", [("done", "i8"), ("skb", "i4"), ("bytes", "i4"), ("kind", "i4"), ("page", "i4")])
 table(
@@ -177,6 +194,7 @@ table(
         ("arms", "i8"),
         ("events", "i8"),
     ],
+    whole_lines=True,
 )
 table(
     "softirq",  # per CPU
@@ -202,6 +220,7 @@ table(
         ("held_tail", "i8"),
         ("delivered", "i8"),
     ],
+    whole_lines=True,
 )
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
 table("held", "i4")  # [cpu * held_rows + i] -> skb
@@ -248,6 +267,8 @@ table(
         ("record_output", "i4"),
         ("held_mask", "i4"),
         ("arriving", "i4"),  # row of k.feed that a NIC is taking
+        ("landed", "i8"),  # where the start of that frame went in k.memory, and how many bytes of it; if bytes are kept
+        ("landed_bytes", "i4"),
         ("arrived", "i8"),  # frames that came in so far, on all wires
         ("start_ns", "i8"),  # time stamp at which virtual time is 0
         ("limit", "i8"),  # ps: nothing is done from here on

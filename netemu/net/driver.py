@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..engine.kernel import inlined
+from ..engine.kernel import inlined, prefetch
 from ..engine.layout import Kernel
 from .contents import dma_write, zero_memory
+from .device_layout import TX_SKB
 from .stack import napi_gro_receive
 
 
@@ -22,6 +23,9 @@ def dma_frame(k: Kernel, address: int, start: int, count: int) -> None:
         captured = min(max(f.caplen - start, 0), count)
         dma_write(k, f.offset + start, address, captured)
         zero_memory(k, address + captured, count - captured)
+        if start == 0:
+            k.run[0].landed = address
+            k.run[0].landed_bytes = count
 
 
 @inlined
@@ -34,6 +38,9 @@ def post_completion(k: Kernel, rxq: int, buffer: int, offset: int, length: int, 
     e.length = length
     e.aux = aux
     e.packet = k.run[0].arrived
+    if k.run[0].keep_contents:
+        e.address = k.run[0].landed
+        e.linear = k.run[0].landed_bytes
     q.cq_tail += 1
 
 
@@ -58,7 +65,7 @@ def deliver(k: Kernel, cpu: int, rxq: int, skb: int, packet: int, length: int) -
     r = k.skb[skb]
     r.dev = q.dev
     r.queue = q.index
-    r.packet = packet
+    k.skb_packet[skb] = packet
     napi_gro_receive(k, cpu, skb)
 
 
@@ -73,4 +80,23 @@ def take_transmitted(k: Kernel, txq: int) -> int:
     d = k.netdev[q.dev]
     d.tx_packets += 1
     d.tx_bytes += t.bytes
+    foresee_transmitted(k, txq)
     return t.skb
+
+
+@inlined
+def foresee_transmitted(k: Kernel, txq: int) -> None:
+    """Have what the next completions of the ring free in the cache by then: thousands of packets may be in flight.
+
+    An entry's sk_buff is asked for one completion ahead of the shared info and the page that it names.
+    """
+    q = k.txq[txq]
+    prefetch(k.txd, q.base + ((q.head + 3) & q.mask))
+    if q.head + 1 < q.tail:
+        prefetch(k.skb, k.txd[q.base + ((q.head + 1) & q.mask)].skb)
+        first = k.txd[q.base + (q.head & q.mask)]
+        if first.kind == TX_SKB:
+            r = k.skb[first.skb]
+            prefetch(k.shinfo, r.shinfo)
+            prefetch(k.pages, r.head_page)
+            prefetch(k.pages, r.head_page ^ 1)  # its buddy

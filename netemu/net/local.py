@@ -31,7 +31,7 @@ def ip_local_deliver(k: Kernel, cpu: int, skb: int) -> None:
         kfree_skb(k, cpu, skb)
         return
     until = k.cpu[cpu].clock + run.hold
-    k.skb[skb].until = until
+    k.skb_until[skb] = until
     k.held[consumer * (run.held_mask + 1) + (s.held_tail & run.held_mask)] = skb
     s.held_tail += 1
     if consumer != cpu:
@@ -64,7 +64,7 @@ def held_due(k: Kernel, cpu: int) -> int:
     if s.held_head == s.held_tail:
         return NEVER
     mask = k.run[0].held_mask
-    return k.skb[k.held[cpu * (mask + 1) + (s.held_head & mask)]].until
+    return k.skb_until[k.held[cpu * (mask + 1) + (s.held_head & mask)]]
 
 
 # -- windows: packet n belongs to stream n modulo the number of streams ------------------------------------------------
@@ -108,4 +108,4 @@ def packet_left(k: Kernel, cpu: int, dev: int, packet: int) -> None:
 @inlined
 def stream_left(k: Kernel, cpu: int, skb: int) -> None:
     """:func:`packet_left` of an skb."""
-    packet_left(k, cpu, k.skb[skb].dev, k.skb[skb].packet)
+    packet_left(k, cpu, k.skb[skb].dev, k.skb_packet[skb])

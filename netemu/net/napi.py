@@ -5,7 +5,7 @@ Source: net/core/dev.c (net_rx_action, napi_poll, napi_complete_done), v4.19 to 
 
 from __future__ import annotations
 
-from ..engine.kernel import cost_point, indirect, inlined, kernel_function
+from ..engine.kernel import cost_point, indirect, inlined, kernel_function, prefetch
 from ..engine.layout import Kernel
 from ..engine.path import charge, enter
 from .cpumap import cpu_map_kthread_step, kthread_due
@@ -223,6 +223,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
             k.cpu[cpu].node = n.phase_node
             n.work += 1
             charge(k, cpu, d.fn_rx)
+            prefetch(k.cqe, q.cq_base + ((q.cq_head + 1) & q.cq_mask))
             if indirect(k, k.ops[ops + OP_RX_POLL_ONE], cpu, n.rxq, NAPI_POLL_WEIGHT) != 0:
                 return
         xdp_rx_poll_complete(k, cpu)

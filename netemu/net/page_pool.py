@@ -9,7 +9,7 @@ Source: net/core/page_pool.c, v4.19 to v6.12; the branches of v6.1 are held to t
 from __future__ import annotations
 
 from ..engine.events import event_kind, is_heard, tracepoint
-from ..engine.kernel import cost_point, inlined, kernel_function
+from ..engine.kernel import cost_point, inlined, kernel_function, prefetch
 from ..engine.layout import Kernel
 from ..engine.log import message, printk
 from ..engine.path import charge
@@ -105,7 +105,9 @@ def pop_cache(k: Kernel, pool: int) -> int:
     """The page that went into the cache last."""
     p = k.pool[pool]
     p.cache_count -= 1
-    return k.pool_cache[pool * PP_ALLOC_CACHE_SIZE + p.cache_count]
+    top = pool * PP_ALLOC_CACHE_SIZE + p.cache_count
+    prefetch(k.pages, k.pool_cache[max(top - 1, 0)])
+    return k.pool_cache[top]
 
 
 @inlined

@@ -7,8 +7,8 @@ has come to rest.
 
 from __future__ import annotations
 
-from ..engine.agenda import first_to_act, set_agenda
-from ..engine.kernel import indirect, inlined, kernel_function
+from ..engine.agenda import first_to_act, may_be_next, set_agenda
+from ..engine.kernel import indirect, inlined, kernel_function, prefetch
 from ..engine.layout import Kernel
 from .device_layout import (
     NEVER,
@@ -177,6 +177,17 @@ def update_agenda(k: Kernel, cpu: int) -> None:
     set_agenda(k, cpu, when)
 
 
+@inlined
+def foresee_step(k: Kernel, cpu: int) -> None:
+    """Have in the cache what the next step of a CPU begins with."""
+    prefetch(k.cpu, cpu)
+    napi = k.softirq[cpu].napi - 1
+    if napi >= 0:
+        prefetch(k.napi, napi)
+        prefetch(k.rxq, k.napi[napi].rxq)
+        prefetch(k.txq, k.napi[napi].txq)
+
+
 @kernel_function(traced=False, entry=True)
 def start_agenda(k: Kernel, cpu: int) -> None:
     """Before a run: see what each CPU has to do."""
@@ -210,6 +221,8 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
             if give_up_waiting(k):
                 continue
             return DONE
+        if k.machine[0].cpus > 1:
+            foresee_step(k, may_be_next(k))
         sleep_until(k, best, first)
         cpu_step(k, best)
         while goes_on(k, best) and not output_is_full(k) and k.xdp[0].drain == 0:

@@ -61,7 +61,7 @@ def __copy_skb_header(k: Kernel, made: int, skb: int) -> None:
     c.alloc_cpu = r.alloc_cpu
     c.dev = r.dev
     c.queue = r.queue
-    c.packet = r.packet
+    k.skb_packet[made] = k.skb_packet[skb]
 
 
 @kernel_function(traced=False)

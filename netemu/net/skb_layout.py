@@ -63,14 +63,14 @@ table(
         ("head_frag", "i1"),
         ("pp_recycle", "i1"),
         ("pfmemalloc", "i1"),
-        ("alloc_cpu", "i2"),
-        ("line", "i2"),  # CPU that wrote this struct last, + 1
+        ("alloc_cpu", "u1"),
+        ("line", "u1"),  # CPU that wrote this struct last, + 1
         ("dev", "i2"),
         ("queue", "i2"),
-        ("packet", "i8"),  # number of the packet in the trace
-        ("until", "i8"),  # virtual time (ps) to which its consumer holds it
     ],
 )
+table("skb_packet", "i8")  # [skb] -> number of the packet in the trace
+table("skb_until", "i8")  # [skb] -> virtual time (ps) to which its consumer holds it
 table(
     "shinfo",
     [
@@ -83,6 +83,7 @@ table(
         ("frag_offset", "i4", MAX_SKB_FRAGS),
         ("frag_size", "i4", MAX_SKB_FRAGS),
     ],
+    whole_lines=True,
 )
 table("fclones", [("refs", "i4"), ("next", "i4")])  # pairs of the fast clone slab; next: + 1, on the free list
 table("gro_cb", [("count", "i4"), ("last", "i4"), ("free", "i4")])  # [skb]: segments, newest packet of the list

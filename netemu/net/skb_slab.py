@@ -9,7 +9,7 @@ from ..engine.cacheline import fetch_line
 from ..engine.events import event_kind, tracepoint
 from ..engine.faults import fault, fault_code
 from ..engine.inject import injected, site
-from ..engine.kernel import cost_point, inlined, kernel_function
+from ..engine.kernel import cost_point, inlined, kernel_function, prefetch
 from ..engine.layout import Kernel
 from ..engine.path import charge
 from ..mm.layout import NONE, PAGE_SIZE
@@ -70,6 +70,7 @@ def slab_pop_skb(k: Kernel, cpu: int) -> int:
     skb = s.skb_free - 1
     if skb != NONE:
         s.skb_free = k.skb[skb].next
+        prefetch(k.skb, s.skb_free - 1)
         return skb
     if s.skb_made >= k.machine[0].skbs:
         fault(k, cpu, NO_ROWS, STRUCTS, s.skb_made)
@@ -206,6 +207,7 @@ def kmem_cache_free_bulk(k: Kernel, cpu: int, first: int, count: int) -> None:
     for i in range(count - 1, -1, -1):
         charge(k, cpu, BULK_STRUCT)
         slab_give(k, cpu)
+        prefetch(k.skb, k.napi_skb_cache[max(base + i - 2, 0)])
         slab_push_skb(k, k.napi_skb_cache[base + i])
     k.slab[0].head_bulk_frees += 1
 
@@ -254,6 +256,7 @@ def shinfo_take(k: Kernel, cpu: int) -> int:
     row = s.shinfo_free - 1
     if row != NONE:
         s.shinfo_free = k.shinfo[row].next
+        prefetch(k.shinfo, s.shinfo_free - 1)
     elif s.shinfo_made < s.head_rows:
         row = s.shinfo_made
         s.shinfo_made = row + 1

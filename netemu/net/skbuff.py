@@ -88,7 +88,15 @@ def table_lengths(skbs: int) -> dict[str, int]:
     """Rows of the tables of packets for ``skbs`` structs of the ordinary slab; pairs are fewer."""
     pairs = skbs // SKBS_PER_PAIR
     structs, heads = skbs + 2 * pairs, skbs + pairs
-    return {"skb": structs, "gro_cb": structs, "fclones": pairs, "shinfo": heads, "object": heads}
+    return {
+        "skb": structs,
+        "skb_packet": structs,
+        "skb_until": structs,
+        "gro_cb": structs,
+        "fclones": pairs,
+        "shinfo": heads,
+        "object": heads,
+    }
 
 
 def set_up(k: Kernel) -> None:

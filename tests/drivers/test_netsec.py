@@ -44,7 +44,7 @@ def test_without_a_replacement_the_packet_waits_in_its_descriptor(era: str) -> N
     nic.free(taken)
     while queue.cq_head != queue.cq_tail:
         assert nic.poll() == 1
-    assert [nic.k.skb[skb.number].packet for skb in nic.held()] == list(range(256))
+    assert [nic.k.skb_packet[skb.number] for skb in nic.held()] == list(range(256))
     assert nic.leaks() == []
 
 

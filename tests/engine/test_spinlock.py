@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netemu import Machine
-from netemu.engine.spinlock import HANDOFF, LOCK_INTERVALS, reserve
+from netemu.engine.spinlock import HANDOFF, LOCK_INTERVALS, SPENT_INTERVALS, reserve
 
 LOCK = 7
 
@@ -84,6 +84,24 @@ def test_more_intervals_than_rows_forget_the_oldest() -> None:
         assert take(made.k, LOCK, start, 5) == 0
     assert made.k.lock[LOCK].last <= LOCK_INTERVALS
     assert take(made.k, LOCK, (LOCK_INTERVALS + 99) * 10, 5) == 5
+
+
+def test_a_request_from_before_all_that_is_remembered_is_kept_too() -> None:
+    made = machine(0)
+    take = reserve.interpreted()
+    for start in range(0, LOCK_INTERVALS * 10, 10):
+        take(made.k, LOCK, 1000 + start, 5)
+    assert take(made.k, LOCK, 3, 5) == 0
+    assert made.k.busy[LOCK * LOCK_INTERVALS + made.k.lock[LOCK].first].start == 3
+
+
+def test_rows_of_the_past_are_used_again() -> None:
+    made = machine(0)
+    take = reserve.interpreted()
+    for start in range(0, 10_000, 10):
+        made.k.horizon[0] = start
+        assert take(made.k, LOCK, start, 5) == 0
+    assert made.k.lock[LOCK].last <= 2 * SPENT_INTERVALS
 
 
 @pytest.mark.parametrize("cpus", [1, 2])

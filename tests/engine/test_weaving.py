@@ -10,7 +10,7 @@ from netemu import Machine
 from netemu.engine.faults import call_path
 from netemu.engine.kernel import NAMES, KernelFunction, kernel_function
 from netemu.engine.layout import Kernel
-from netemu.engine.path import MAX_NODES
+from netemu.engine.path import MAX_NODES, PATH_ROWS
 from tests.engine.samples import POINT, sample_indirect, sample_leaf, sample_outer, sample_target
 
 LEAF_COST, POINT_COST = 7, 1000
@@ -34,7 +34,7 @@ def calls(machine: Machine, cpu: int = 0) -> dict[tuple[str, ...], int]:
     """Calls by path."""
     k = machine.k
     nodes = range(1, k.tree[0].nodes + 1)
-    found = {call_path(k, node): k.path_cost[cpu * MAX_NODES + node].calls for node in nodes}
+    found = {call_path(k, node): k.path_cost[cpu * PATH_ROWS + node].calls for node in nodes}
     return {path: count for path, count in found.items() if count}
 
 
@@ -43,7 +43,7 @@ def self_time(machine: Machine, cpu: int = 0) -> Counter[str]:
     k = machine.k
     found: Counter[str] = Counter()
     for node in range(k.tree[0].nodes + 1):
-        row = k.path_cost[cpu * MAX_NODES + node]
+        row = k.path_cost[cpu * PATH_ROWS + node]
         function = k.node[node].function
         found[NAMES[function]] += row.calls * k.cost[function] + row.extra
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import netemu
 from netemu import traces
-from netemu.engine.path import MAX_NODES
+from netemu.engine.path import costs_by_cpu
 from netemu.pcap import packets
 
 IMIX = traces.path("router-imix.pcap")
@@ -59,7 +59,7 @@ def assert_books_balance(result: netemu.ReplayResult) -> None:
 def busy_time(machine: netemu.Machine) -> list[int]:
     """What the call paths of each CPU have cost (ps)."""
     k = machine.k
-    rows = k.arrays["path_cost"].reshape(machine.cpus, MAX_NODES)
+    rows = costs_by_cpu(k)
     fixed = rows["calls"] * k.arrays["cost"][k.arrays["node"]["function"]]
     return [int(cost) for cost in (fixed + rows["extra"]).sum(axis=1)]
 

@@ -17,7 +17,7 @@ from netemu.programs import BUILT_IN
 from tests.drivers.xdp_stepping import Program, frame_of, to_map
 
 FRAMES = [frame_of(60 + n % 1400) for n in range(400)]
-DEVICES = [("mlx5", "v4.19"), ("mlx5", "v6.1"), ("mlx5", "v6.12"), ("netsec", "v5.4"), ("netsec", "v6.1")]
+DEVICES = [("mlx5", "v4.19"), ("mlx5", "v6.12"), ("netsec", "v6.1")]
 every_device = pytest.mark.parametrize(("driver", "era"), DEVICES)
 
 
