@@ -56,7 +56,12 @@ class RxRing:
         page = self.slots[slot]
         if page is None:
             raise UsageError(f"descriptor {slot} of {self.name} has no page")
+        ref = self._refs[slot]
+        if ref is not None:  # synced for the CPU meanwhile
+            ref.holder = ""
         page.touch()
+        if ref is not None:
+            ref.holder = f"{self.name}, descriptor {slot}"
         return page
 
     def _back(self, slot: int) -> None:

@@ -145,6 +145,8 @@ class Checker:
         if shadow.free or shadow.place:
             where = "has been freed" if shadow.free else f"is in {shadow.place}"
             self.ledger.report("PP-07" if shadow.place else "MM-11", f"{who} touches page {pfn}, which {where}", shadow)
+        elif not device and shadow.ring().startswith("receive"):
+            self.ledger.report("DM-03", f"the CPU touches page {pfn}, which is posted to {shadow.ring()}", shadow)
         elif device and not shadow.mapped:
             self.ledger.report("DM-01", f"the device touches page {pfn}, which is not mapped", shadow)
 

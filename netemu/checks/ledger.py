@@ -70,6 +70,12 @@ class PageShadow:
         """The reference count that the holders add up to."""
         return len(self.plain) + self.base + self.bias
 
+    def ring(self) -> str:
+        """The descriptor that alone holds the page; empty: there is none, or others have references too."""
+        refs = [*self.shares, *self.plain]
+        alone = len(refs) == 1 and refs[0].holder.startswith(("receive", "transmit"))
+        return refs[0].holder if alone else ""
+
     def holders(self) -> list[str]:
         """One line for each reference, those taken together on one."""
         lines = []

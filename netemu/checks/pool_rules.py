@@ -416,6 +416,9 @@ class PoolRules:
         shadow = self.ledger.of(pfn)
         if not shadow.mapped:
             self.ledger.report("DM-01", f"page {pfn} is unmapped, but it is not mapped", shadow)
+        ring = shadow.ring()
+        if ring:
+            self.ledger.report("DM-01", f"page {pfn} is unmapped, but is posted to {ring}", shadow)
         for pool in self.pools.values():
             if pool.device_gone and k.pages[pfn].pp == pool.number + 1:
                 self.ledger.report("DM-02", f"page {pfn} is unmapped from a device that is gone", shadow)

@@ -194,7 +194,7 @@ _rule("SK-03", ERROR, "len = linear + fragments; head <= data <= tail <= end", "
 _rule(
     "SK-04",
     ERROR,
-    "at most 17 fragments, the tail inside the buffer, and the buffer inside its page",
+    "at most 17 fragments, the tail inside the buffer, and buffers and fragments inside their pages",
     "a fragment more than there is room for, or a frag_size that forgets the offset",
 )
 _rule(
@@ -224,7 +224,12 @@ _rule(
     "a packet marked for recycling holds pool pages, and is merged with its like",
     "receive offload or a driver mixes pages of a pool with others",
 )
-_rule("SK-12", FATAL, "a packet on a transmit ring is freed after its completion, once", "a stale skb pointer")
+_rule(
+    "SK-12",
+    FATAL,
+    "a packet on a transmit ring is freed after its completion, once, and not changed before",
+    "a stale skb pointer",
+)
 
 # -- XDP, drivers, DMA -----------------------------------------------------------------------------------------------
 _rule("XD-01", ERROR, "a program's packet stays inside its buffer", "adjust_head or adjust_tail beyond the bounds")
@@ -278,9 +283,17 @@ _rule(
     "a poll runs once at a time, when it is scheduled, within its budget, and completes exactly if it did less",
     "napi_complete_done with the budget used up, twice, or from netpoll",
 )
-_rule("DM-01", FATAL, "each mapping is unmapped once, before the page is freed", "unmapped by driver and pool both")
+_rule(
+    "DM-01",
+    FATAL,
+    "each mapping is unmapped once, before the page is freed, and not while the device may use it",
+    "unmapped by driver and pool both, or before the completion",
+)
 _rule(
     "DM-02", WARNING, "a mapping is not touched after its device is gone", "pages kept past the removal of the device"
+)
+_rule(
+    "DM-03", ERROR, "a page that is posted is the device's until its descriptor is taken back", "a read without a sync"
 )
 _rule("CTX-01", ERROR, "what may sleep is not called in softirq or interrupts", "teardown from the wrong context")
 _rule("MSG-01", WARNING, "the kernel does not complain", "see the message")

@@ -61,6 +61,8 @@ TWO_PACKETS: tuple[Any, ...] = (
     skb_data.skb_append_list,
 )
 """Those of them whose fourth argument is a packet too."""
+EMPTIES: tuple[Any, ...] = (skb_coalesce.skb_try_coalesce, skb_coalesce.skb_gro_receive, skb_data.skb_append_list)
+"""Those of them that take over what the second packet has."""
 CHANGES: tuple[Any, ...] = (
     skb_data.skb_add_rx_frag,
     skb_data.skb_append_list,
@@ -183,6 +185,8 @@ class SkbRules:
                     return NONE if function is skb_clone.skb_clone else 0
             if function in CHANGES:
                 self.may_change(arguments[0], function.name, in_place=function in IN_PLACE)
+            if function in EMPTIES:
+                self.not_on_ring(arguments[1], function.name)
             return body(k, cpu, *arguments)
 
         return used
@@ -202,6 +206,7 @@ class SkbRules:
 
     def may_change(self, skb: int, what: str, *, in_place: bool = True) -> None:
         """Nobody changes a packet that others use, or (``in_place``) data that other structs look at (SK-02)."""
+        self.not_on_ring(skb, what)
         row = self.k.skb[skb]
         sharing = self.k.shinfo[row.shinfo].dataref & SKB_DATAREF_MASK
         if row.users > 1:
@@ -210,6 +215,11 @@ class SkbRules:
             self.report(
                 "SK-02", f"{what}: {sharing} structs look at the data of sk_buff {skb}: nobody may change it", skb
             )
+
+    def not_on_ring(self, skb: int, what: str) -> None:
+        """A packet that the device may be reading stays as it is (SK-12)."""
+        if self.of(skb).on_ring:
+            self.report("SK-12", f"{what} of sk_buff {skb}, which is on {self.of(skb).on_ring}", skb)
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -270,6 +280,10 @@ class SkbRules:
     ) -> None:
         body(k, cpu, skb, pfn, offset, size, truesize)
         self.note(skb, f"fragment of {size} bytes in page {pfn}")
+        whole = PAGE_SIZE << k.pages[self.ledger.head(pfn)].order
+        at = (pfn - self.ledger.head(pfn)) * PAGE_SIZE + offset
+        if at + size > whole:
+            self.report("SK-04", f"a fragment of {size} bytes at {at} reaches past the {whole} bytes of its page", skb)
         if truesize < size:
             self.report("SK-05", f"a fragment of {size} bytes is accounted with {truesize}", skb)
 

@@ -233,6 +233,19 @@ def recycled_without_its_mapping(m: Machine) -> None:
     pool.put_page(page)
 
 
+def unmapped_while_posted(m: Machine) -> None:
+    page = page_of(m)
+    page.dma_map()
+    m.rx_ring(4).post(0, page)
+    page.dma_unmap()
+
+
+def read_while_posted(m: Machine) -> None:
+    page = m.page_pool(flags=1).alloc_pages()
+    m.rx_ring(4).post(0, page)
+    page.touch()
+
+
 def unmapped_from_a_device_that_is_gone(m: Machine) -> None:
     pool = m.page_pool(flags=1)
     skb = received(m, pool)
@@ -351,6 +364,10 @@ def head_past_its_page(m: Machine) -> None:
     m.build_skb(page_of(m), frag_size=4096, offset=2048)
 
 
+def fragment_past_its_page(m: Machine) -> None:
+    m.alloc_skb(100).add_rx_frag(page_of(m), offset=4000, size=500, truesize=4096)
+
+
 def on_two_lists(m: Machine) -> None:
     first, second, third = (m.alloc_skb(100) for _ in range(3))
     first.frag_list_add(third)
@@ -366,6 +383,19 @@ def written_after_free(m: Machine) -> None:
 
 
 # -- rings, polls, byte limits ----------------------------------------------------------------------------------------
+
+
+def changed_while_it_is_sent(m: Machine) -> None:
+    skb = m.alloc_skb(200)
+    m.tx_ring(4).post(skb)
+    skb.put(50)
+
+
+def emptied_while_it_is_sent(m: Machine) -> None:
+    pool = m.page_pool()
+    to, source = received(m, pool), received(m, pool)
+    m.tx_ring(4).post(source)
+    to.try_coalesce(source)
 
 
 def posted_after_free(m: Machine) -> None:
@@ -502,6 +532,8 @@ WRONG: dict[Script, str] = {
     mapped_twice: "DM-01",
     device_writes_a_recycled_page: "PP-07",
     recycled_without_its_mapping: "DM-01",
+    unmapped_while_posted: "DM-01",
+    read_while_posted: "DM-03",
     unmapped_from_a_device_that_is_gone: "DM-02",
     clone_freed_twice: "SK-01",
     clone_forgotten: "SK-BOOKS",
@@ -522,8 +554,11 @@ WRONG: dict[Script, str] = {
     two_packets_in_one_page: "SK-06",
     head_without_a_size: "SK-07",
     head_past_its_page: "SK-04",
+    fragment_past_its_page: "SK-04",
     on_two_lists: "SK-01",
     written_after_free: "SK-01",
+    changed_while_it_is_sent: "SK-12",
+    emptied_while_it_is_sent: "SK-12",
     posted_after_free: "SK-01",
     on_two_rings: "SK-12",
     completed_and_freed_twice: "SK-01",
