@@ -11,7 +11,7 @@ BATCH = 4096
 
 COLUMNS = ("start", "end", "linear", "length", "number", "verdict", "offset", "value")
 """``start`` and ``end``: the first buffer in ``k.memory``; ``offset``: what is looked at, ``value``: the answer."""
-table("xdp_batch", [(name, "i8", (BATCH,)) for name in COLUMNS])
+table("xdp_batch", [(name, "i8", BATCH) for name in COLUMNS])
 
 
 @kernel_function(traced=False, entry=True, rare=True)
