@@ -186,12 +186,14 @@ class PoolRules:
         self._not_in_hardirq(pool, cpu, "page_pool_alloc_frag")
         me = self._enter(pool, cpu, "page_pool_alloc_frag")
         self.ledger.notes.quiet += 1
+        before = self.of(pool).gets
         try:
             pfn: int = body(k, cpu, pool, size)
         finally:
             self.ledger.notes.quiet -= 1
             self.of(pool).inside.remove(me)
         if pfn != NONE:
+            self.of(pool).gets = before + 1  # whether a page was needed for it or not
             where = f"offset {k.pools[0].frag_offset}"
             self.ledger.share_out(pfn, f"fragment of {size} bytes at {where} handed out by page_pool {pool}")
         return pfn
@@ -242,7 +244,7 @@ class PoolRules:
             self.report(
                 "PP-11", f"offset {p.offset} and max_len {p.max_len} reach past the {whole} bytes of a page", pool
             )
-        elif size not in (page_pool.EVERYTHING, NONE) and size > p.max_len:
+        elif self.checker.contexts and p.max_len < size <= whole:  # beyond that it only means: all of it
             self.report("PP-11", f"{size} bytes were touched, but only max_len, {p.max_len}, are synced", pool)
 
     def _rightly_direct(self, pool: int, cpu: int) -> None:
@@ -462,6 +464,7 @@ class PoolRules:
             self.report("PP-12", f"the pool is freed while CPU {other} is in the middle of a return", pool)
         if inflight:
             self.report("PP-12", f"the pool is freed with {inflight} pages in flight", pool)
+        self._statistics(pool)
         body(k, cpu, pool)
 
     def leaks(self) -> None:

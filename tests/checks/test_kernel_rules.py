@@ -131,6 +131,10 @@ def test_a_sound_one_is_not(era: str) -> None:
     pool.put_page_bulk(pages[:40])  # more than the ring has room for
     for page in pages[40:]:
         pool.put_page(page)
+    if era in ("v5.15", "v6.1", "v6.12"):
+        splitting = m.page_pool(flags=4 if era != "v6.12" else 0)
+        for piece in [splitting.alloc_frag(1500) for _ in range(9)]:
+            splitting.put_page(piece)
     assert found(m) == []
 
 

@@ -39,6 +39,7 @@ def two_cpus(chance: random.Random) -> int:
             work[cpu].perform(operation)
 
     machine.interleave((0, lambda: run(0)), (1, lambda: run(1)), schedule=schedule)
+    machine.quiesce()
     for script in work:
         script.close()
     machine.wind_up()
