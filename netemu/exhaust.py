@@ -1,21 +1,31 @@
-"""Failing each allocation site of a driver in turn over a trace: no error path may leak, or break a rule."""
+"""Failing each allocation site of a driver in turn, while its device is opened and over a trace: no error path may
+leak, or break a rule.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .engine.faults import call_path
 from .engine.inject import SITES
+from .engine.layout import Kernel
 from .engine.path import MAX_NODES
-from .errors import KernelBug
+from .errors import KernelBug, UsageError
+from .injection import Injection, Plan
+from .machine import DEFAULT_MEMORY_MB, Machine
+from .net.plugin_loader import load_driver
 from .replayer import replay
 
 SUSTAINED = 7
 """Every so many requests fail in the sustained pass over a site."""
+OPENING = "open:"
+"""In front of what is injected while the device is opened."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run with faults at a place: ``inject`` as for :func:`netemu.replay`, and what was found."""
+    """One run with faults at a place: ``inject`` as for :func:`netemu.replay` (behind ``open:``: while the device is
+    opened), and what was found.
+    """
 
     place: Place
     inject: str
@@ -40,13 +52,17 @@ class Trial:
 def places(trace: str | os.PathLike[str], *, driver: str, era: str, **options: object) -> list[Place]:
     """Every site and call path that makes requests while the trace is replayed."""
     result = replay(trace, driver=driver, era=era, inject=[f"{site}=count" for site in SITES], **options)  # type: ignore[arg-type]
-    machine = result.machine
-    assert machine is not None
-    first = machine.k.arrays["first_request"].reshape(-1, MAX_NODES)
+    assert result.machine is not None
+    return _requested(result.machine.k)
+
+
+def _requested(k: Kernel) -> list[Place]:
+    """The places of all requests that a machine has counted."""
+    first = k.arrays["first_request"].reshape(-1, MAX_NODES)
     found = []
     for number, site in enumerate(SITES):
         for node in np.flatnonzero(first[number]):
-            found.append(Place(site, call_path(machine.k, int(node)), int(first[number][node])))
+            found.append(Place(site, call_path(k, int(node)), int(first[number][node])))
     return sorted(found, key=lambda place: (SITES.index(place.site), place.first))
 
 
@@ -58,17 +74,55 @@ def trials(
     told: Callable[[int, int], None] | None = None,
     **options: object,
 ) -> Iterator[Trial]:
-    """Replay the trace once for each place with its first request failing, and once for each site with every 7th.
+    """Open the device, and replay the trace, once for each place there with its first request failing, and once for
+    each site with every 7th.
 
-    ``told(done, all)`` is called after each run.
+    ``options`` are those of :func:`netemu.replay`.  ``told(done, all)`` is called after each run.
     """
-    todo = places(trace, driver=driver, era=era, **options)
-    runs = [(place, f"{place.site}={place.first}") for place in todo]
-    runs += [(place, f"{site}=every:{SUSTAINED}") for site, place in {place.site: place for place in todo}.items()]
-    for done, (place, text) in enumerate(runs, 1):
-        yield _one(trace, place, text, driver=driver, era=era, options=options)
+    opening = _runs(places_of_open(driver=driver, era=era, **options))
+    runs = _runs(places(trace, driver=driver, era=era, **options))
+    for done, (place, text) in enumerate(opening + runs, 1):
+        if done <= len(opening):
+            yield _opened(place, text, driver=driver, era=era, options=options)
+        else:
+            yield _one(trace, place, text, driver=driver, era=era, options=options)
         if told is not None:
-            told(done, len(runs))
+            told(done, len(opening) + len(runs))
+
+
+def _runs(todo: list[Place]) -> list[tuple[Place, str]]:
+    runs = [(place, f"{place.site}={place.first}") for place in todo]
+    return runs + [(place, f"{site}=every:{SUSTAINED}") for site, place in {p.site: p for p in todo}.items()]
+
+
+def places_of_open(*, driver: str, era: str, **options: object) -> list[Place]:
+    """Every site and call path that makes requests while the device is opened."""
+    machine, _ = _open(driver, era, [f"{site}=count" for site in SITES], options)
+    return _requested(machine.k)
+
+
+def _open(driver: str, era: str, inject: list[str], options: Mapping[str, Any]) -> tuple[Machine, dict[str, Injection]]:
+    """A machine on which the device was opened, or could not be."""
+    cpus = options.get("cpus", 1)
+    memory = options.get("memory_mb", DEFAULT_MEMORY_MB)
+    machine = Machine(era=era, cpus=cpus, memory_mb=memory, check="quiesce", collect=True)
+    armed = {plan.site: plan.arm(machine.k, machine.seed) for plan in map(Plan.parse, inject)}
+    plugin = load_driver(driver)
+    with suppress(UsageError):  # it says that memory is short
+        machine.netdev(plugin, queues=options.get("queues") or min(cpus, plugin.max_queues))
+    return machine, armed
+
+
+def _opened(place: Place, text: str, *, driver: str, era: str, options: Mapping[str, Any]) -> Trial:
+    machine, armed = _open(driver, era, [text], options)
+    failed = armed[place.site].failed
+    machine.inject(place.site, off=True)
+    machine.wind_up()
+    try:
+        machine.assert_clean()
+    except KernelBug as bug:
+        return Trial(place, OPENING + text, failed, (str(bug),))
+    return Trial(place, OPENING + text, failed, ())
 
 
 def _one(

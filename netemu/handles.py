@@ -12,6 +12,7 @@ from .mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from .net import dma, page_pool, page_pool_frag, page_pool_shutdown, skb_coalesce
 
 if TYPE_CHECKING:
+    from .checks.ledger import Ref
     from .machine import Machine
 
 
@@ -40,13 +41,15 @@ class PoolStatistics:
 class Page:
     """A page (or the head of a block) of a machine; ``offset``: where in it the fragment that was handed out starts."""
 
-    __slots__ = ("life", "machine", "offset", "pfn")
+    __slots__ = ("fragment_ref", "life", "machine", "offset", "pfn")
 
     def __init__(self, machine: Machine, pfn: int, offset: int = 0) -> None:
         self.machine = machine
         self.pfn = pfn
         self.offset = offset
         self.life = 0 if machine.checker is None else machine.checker.page_life(pfn)
+        self.fragment_ref: Ref | None = None
+        """What a checked machine knows the fragment by, if this is one of a page fragment cache."""
 
     def __repr__(self) -> str:
         return f"<Page {self.pfn} refcount={self.refcount}>"
@@ -120,6 +123,8 @@ class Page:
 
     def frag_free(self, *, cpu: int | None = None) -> None:
         """``page_frag_free``: drop the reference of a fragment."""
+        if self.machine.checker is not None and self.fragment_ref is not None and self.checked_life():
+            self.machine.checker.memory.fragment_freed(self.pfn, self.fragment_ref)
         self._call(page_frag.page_frag_free, cpu=cpu)
 
     def fragment(self, count: int) -> Page:
@@ -151,6 +156,8 @@ class Page:
     def touch(self, *, device: bool = False) -> Page:
         """The CPU (or the device, by DMA) reads or writes the page now: a checked machine says if it must not."""
         if self.checked_life():
+            if self.machine.checker is not None and self.fragment_ref is not None:
+                self.machine.checker.memory.fragment_touched(self.pfn, self.fragment_ref)
             self.machine.touched(self.pfn, device)
         return self
 
@@ -177,6 +184,8 @@ class PagePool:
         self.machine = machine
         self.number = number
         self.cpu = cpu
+        self.destroyed = False
+        """Has the script called :meth:`destroy`?  Further users are then the script's to drop."""
 
     def __repr__(self) -> str:
         return f"<PagePool {self.number} inflight={self.inflight}>"
@@ -284,6 +293,7 @@ class PagePool:
 
     def destroy(self, *, cpu: int | None = None) -> None:
         """``page_pool_destroy``: drop one user; the last one shuts the pool down."""
+        self.destroyed = True
         page_pool_shutdown.page_pool_destroy(self.machine.k, self.machine.where(cpu, self.cpu), self.number)
         self.machine.check()
 

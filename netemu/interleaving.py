@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .engine.kernel import KernelFunction
+from .engine.layout import Kernel
 from .engine.spinlock import spin_lock, spin_unlock
 from .engine.watch import Running, Watch
 from .errors import UsageError
@@ -22,6 +23,26 @@ if TYPE_CHECKING:
 
 NOT_PREEMPTED = ("netemu.engine.", "netemu.mm.")
 """Modules whose functions run with interrupts off or under a lock: nothing gets in between their steps."""
+
+
+class _Scratch:
+    """What C functions keep on their stack, or return by reference, and netemu in tables that all CPUs share.
+
+    It belongs to whoever runs: kept while others do.
+    """
+
+    TABLES = ("page_array", "coalesced")
+
+    def __init__(self, k: Kernel) -> None:
+        self.k = k
+        self.tables = {name: k.arrays[name].copy() for name in self.TABLES}
+        self.frag_offset: int = k.pools[0].frag_offset
+
+    def restore(self) -> None:
+        """Put it back."""
+        for name, kept in self.tables.items():
+            self.k.arrays[name][:] = kept
+        self.k.pools[0].frag_offset = self.frag_offset
 
 
 class _Task:
@@ -116,8 +137,10 @@ class _Interleaving:
         if choice == 0 or not others or me is None:
             return
         self.switches += 1
+        scratch = _Scratch(self.machine.k)
         self._switch(others[(choice - 1) % len(others)])
         me.turn.acquire()
+        scratch.restore()
 
 
 def interleave(
@@ -186,9 +209,11 @@ def interrupted(
             made.happened = True
             before, watch.now = watch.now, watch.fresh(watch.cpu)
             depth, entered[:] = list(entered), []
+            scratch = _Scratch(machine.k)
             try:
                 function()
             finally:
+                scratch.restore()
                 watch.now = before
                 entered[:] = depth
 

@@ -54,6 +54,7 @@ from .net.pool_work import advance
 from .net.skb_layout import NAPI_SKB_CACHE_SIZE
 from .netdevice import DeviceSettings, NetDevice
 from .packets import PacketOperations
+from .polling import NapiStruct
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
@@ -289,23 +290,26 @@ class Machine(PacketOperations):
             self.page_frag_cache_drain(cpu=cpu)
         with self.process():  # whoever takes a device down may sleep
             for pool in self.pools.values():
-                if pool.alive and pool.users > 0:
+                if pool.alive and pool.users > 0 and not pool.destroyed:
                     pool.destroy()
         self.advance(ms=1_000)
 
     def _at_rest(self, *, leaks: bool) -> list[Report]:
         held = [pfn for device in self.devices if device.is_open for pfn in device.pages_held()]
         if self.checker is None:
-            found = [] if self.check_level == "off" else stock_reports(self.k, Recorder(self.k), held, leaks=leaks)
+            found = [] if self.check_level == "off" else self._stock(held, leaks=leaks)
             self._told += found
             raise_reports(found)
             return found
         before = len(self.checker.reports)
-        self.checker.quiesce()
+        self.checker.quiesce(self.devices)
         if leaks:
             self.checker.leaks(held)
         self.checker.deliver()
         return self.checker.reports[before:]
+
+    def _stock(self, held: Sequence[int], *, leaks: bool) -> list[Report]:
+        return stock_reports(self.k, Recorder(self.k), self.devices, held, leaks=leaks)
 
     def interleave(self, *tasks: tuple[int, Callable[[], object]], schedule: Sequence[int] = ()) -> list[object]:
         """Run ``(cpu, function)`` tasks side by side, by a schedule: :func:`netemu.interleaving.interleave`."""
@@ -397,7 +401,10 @@ class Machine(PacketOperations):
             raise MemoryError("no memory for a page fragment")
         page = Page(self, at // PAGE_SIZE)
         head = self.k.pages[page.pfn].head if self.k.pages[page.pfn].flags & PG_TAIL else page.pfn
-        return Page(self, head, at - head * PAGE_SIZE)
+        fragment = Page(self, head, at - head * PAGE_SIZE)
+        if self.checker is not None:
+            fragment.fragment_ref = self.checker.memory.fragment(at)
+        return fragment
 
     def page_frag_cache_drain(self, *, cpu: int | None = None) -> None:
         """``__page_frag_cache_drain``: let go of what the CPU's page fragment caches still hold."""
@@ -419,7 +426,14 @@ class Machine(PacketOperations):
     def tx_ring(self, size: int = 256) -> TxRing:
         """The transmit ring of a driver that the script plays."""
         self._rings += 1
-        return TxRing(self, size, f"transmit ring {self._rings}")
+        queue = MAX_QUEUES - self._rings  # the last rows: devices have the first
+        if queue < sum(device.nic.queues for device in self.devices):
+            raise UsageError(f"a machine has at most {MAX_QUEUES} queues and rings")
+        return TxRing(self, size, f"transmit ring {self._rings}", queue)
+
+    def napi_struct(self, cpu: int = 0) -> NapiStruct:
+        """A NAPI of ``cpu`` that the script schedules, polls and completes."""
+        return NapiStruct(self, cpu)
 
     @contextmanager
     def memory_pressure(self) -> Iterator[None]:

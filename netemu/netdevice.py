@@ -11,9 +11,11 @@ import numpy as np
 from .engine.layout import MAX_DEVICES
 from .errors import UsageError
 from .mm.layout import NONE
+from .net.bql import netdev_tx_reset_queue
 from .net.device_layout import MAX_QUEUES, NR_OPS, XPS_CPU, XPS_RXQ
 from .net.plugin import Driver, Nic
 from .net.plugin_loader import OPERATIONS, OPTIONAL, blaming
+from .net.qdisc import qdisc_reset
 from .net.rss import INDIRECTION
 from .net.xdp_layout import VERDICTS
 
@@ -147,6 +149,8 @@ class NetDevice:
             napi.next_on_cpu = softirq.first_napi
             softirq.first_napi = taken + index + 1
         self.nic: Nic = Nic(k, number, queues, mtu, driver.check_options(options))
+        if machine.checker is not None:
+            machine.checker.follow(driver)
         for op, operation in OPERATIONS.items():
             with blaming(driver, f"{operation} cannot be compiled"):
                 k.ops[number * NR_OPS + op] = getattr(driver, operation).address(k)
@@ -169,9 +173,13 @@ class NetDevice:
             self.driver.open(self.nic)
         self.is_open = True
         self.machine.k.netdev[self.number].alive = 1
-        for index in range(self.nic.queues):
-            with self.machine.softirq(self.nic.cpu(index)):
-                _fill(self.driver, self.nic, index)
+        try:
+            for index in range(self.nic.queues):
+                with self.machine.softirq(self.nic.cpu(index)):
+                    _fill(self.driver, self.nic, index)
+        except UsageError:
+            self.stop()
+            raise
         self.machine.check()
 
     def attach_xdp(self, program: XdpProgram | str) -> None:
@@ -227,7 +235,7 @@ class NetDevice:
         self.machine.k.netdev[self.number].egress = egress.number
 
     def stop(self) -> None:
-        """``ndo_stop``: free what is on the transmit rings, give back every buffer and destroy the pools."""
+        """``dev_close``: free what waits for transmission or is on the rings, give back every buffer, end the pools."""
         self._clean_transmit_rings()
         with blaming(self.driver, "stop"):
             self.driver.stop(self.nic)
@@ -243,9 +251,11 @@ class NetDevice:
         for index in range(self.nic.queues):
             cpu = self.nic.cpu(index)
             txq = k.txq[self.nic.txq(index)]
+            qdisc_reset(k, cpu, self.nic.txq(index))
             with blaming(self.driver, "tx_poll_one"), self.machine.softirq(cpu):
                 while txq.head != txq.tail and not k.error[0].code:
                     self.driver.tx_poll_one(k, cpu, self.nic.txq(index), 0)
+            netdev_tx_reset_queue(k, cpu, self.nic.txq(index))
 
     def ethtool(self) -> dict[str, int]:
         """``ethtool -S``: the driver's private counters."""

@@ -143,13 +143,14 @@ class SkBuff:
         off.
         """
         if on:
-            skbuff.skb_mark_for_recycle(self.machine.k, 0, self.number)
+            self.call(skbuff.skb_mark_for_recycle)
         else:
             self._row().pp_recycle = 0
         return self
 
     def reserve(self, n: int) -> SkBuff:
         """``skb_reserve``: headroom for an empty buffer."""
+        self._changed("skb_reserve")
         row = self._row()
         if row.tail + n > row.end:
             raise UsageError(f"skb_reserve({n}): the buffer ends {row.end - row.tail} bytes ahead")
@@ -159,6 +160,7 @@ class SkBuff:
 
     def put(self, n: int) -> SkBuff:
         """``skb_put``: ``n`` more bytes of linear data."""
+        self._changed("skb_put")
         row = self._row()
         if row.tail + n > row.end:
             raise UsageError(f"skb_put({n}): {row.end - row.tail} bytes of tailroom")
@@ -293,6 +295,14 @@ class SkBuff:
         if checker is not None and checker.skb_life(self.number) != self.life:
             checker.stale_skb(self.number)
             self.machine.check()
+
+    def _changed(self, what: str) -> None:
+        """Report when a checked machine's packet is written to and is not its writer's alone."""
+        self._checked_life()
+        checker = self.machine.checker
+        if checker is not None and checker.skbs.usable(self.number, what):
+            checker.skbs.may_change(self.number, what)
+        self.machine.check()
 
     def call(self, function: Any, *arguments: int, cpu: int | None = None) -> int:
         """Kernel function ``function`` of this packet, on the CPU asked for, or that of the context."""

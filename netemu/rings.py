@@ -6,10 +6,12 @@ holds a page that no packet has, and a checked machine watches what becomes of i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .handles import Page
+from .net.bql import netdev_tx_completed_queue, netdev_tx_reset_queue, netdev_tx_sent_queue
+from .net.device_layout import XOFF_STACK
 from .packets import SkBuff
 
 if TYPE_CHECKING:
@@ -54,7 +56,12 @@ class RxRing:
         page = self.slots[slot]
         if page is None:
             raise UsageError(f"descriptor {slot} of {self.name} has no page")
+        ref = self._refs[slot]
+        if ref is not None:  # synced for the CPU meanwhile
+            ref.holder = ""
         page.touch()
+        if ref is not None:
+            ref.holder = f"{self.name}, descriptor {slot}"
         return page
 
     def _back(self, slot: int) -> None:
@@ -72,11 +79,15 @@ class RxRing:
 
 
 class TxRing:
-    """Transmit descriptors from ``head`` (oldest posted) to ``tail`` (next to post): packets, or pages as frames."""
+    """Transmit descriptors from ``head`` (oldest posted) to ``tail`` (next to post): packets, or pages as frames.
 
-    def __init__(self, machine: Machine, size: int, name: str) -> None:
+    Its byte queue limits are row ``queue`` of the machine's.
+    """
+
+    def __init__(self, machine: Machine, size: int, name: str, queue: int) -> None:
         self.machine = machine
         self.name = name
+        self._queue = queue
         self.slots: list[SkBuff | Page | None] = [None] * size
         self.head = 0
         self.tail = 0
@@ -136,6 +147,34 @@ class TxRing:
                     ref.holder = ""
                     self.owed.append((item, ref))
         return item
+
+    # -- byte queue limits -----------------------------------------------------------------------------------------
+
+    def sent_queue(self, count: int) -> bool:
+        """``netdev_tx_sent_queue``: ``count`` bytes were posted; False: that was the limit, the queue is stopped."""
+        self._call(netdev_tx_sent_queue, self._queue, count)
+        return not self.machine.k.txq[self._queue].xoff & XOFF_STACK
+
+    def completed_queue(self, count: int) -> bool:
+        """``netdev_tx_completed_queue``: ``count`` bytes have been sent; False: the queue is still stopped."""
+        self._call(netdev_tx_completed_queue, self.machine.where(None), self._queue, count)
+        return not self.machine.k.txq[self._queue].xoff & XOFF_STACK
+
+    def reset_queue(self) -> None:
+        """``netdev_tx_reset_queue``: the ring is empty because it was torn down."""
+        self._call(netdev_tx_reset_queue, self.machine.where(None), self._queue)
+
+    @property
+    def bytes_queued(self) -> int:
+        """Bytes that were posted and have not been completed."""
+        dql = self.machine.k.dql[self._queue]
+        queued: int = dql.num_queued - dql.num_completed
+        return queued
+
+    def _call(self, function: Any, *arguments: int) -> None:
+        k = self.machine.k
+        (function if k.watch is not None else function.interpreted())(k, *arguments)
+        self.machine.check()
 
     def close(self) -> list[SkBuff | Page]:
         """Tear the ring down: what is still on it, for the driver to free."""

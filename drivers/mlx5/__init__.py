@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
 
+from netemu.engine.watch import Watch
 from netemu.errors import UsageError
 from netemu.mm.layout import PAGE_SIZE
 from netemu.net.page_pool_shutdown import page_pool_destroy
@@ -15,7 +16,7 @@ from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLA
 from netemu.net.xdp_layout import MEM_TYPE_PAGE_POOL
 from netemu.net.xdp_setup import XDP_QUEUES
 
-from . import rx, tx, xdp
+from . import checks, rx, tx, xdp
 from .close import close_rq
 from .layout import (
     CACHE,
@@ -213,15 +214,19 @@ class Mlx5(Driver):
     def _is_gone(nic: Nic, name: str) -> bool:
         return name.startswith("cache_") and nic.k.era[0].mlx5_rx_cache != 0
 
+    def breaches(self, nic: Nic) -> Iterator[tuple[str, str]]:
+        yield from checks.cache_breaches(nic)
+        yield from checks.stride_breaches(nic)
+
+    def follow(self, watch: Watch, report: Callable[[str, str], None]) -> None:
+        checks.follow_cache(watch, report)
+
     def pages_held(self, nic: Nic) -> Iterator[int]:
         rqs = nic.private(RQ)
         held: set[int] = set(page_column(nic.private(FRAG)))
         cache = nic.private(CACHE)["page"].reshape(nic.queues, CACHE_SIZE)
         for i, rq in enumerate(rqs):
-            at = int(rq["cache_head"])
-            while at != rq["cache_tail"]:
-                held.add(int(cache[i, at]))
-                at = (at + 1) % CACHE_SIZE
+            held.update(checks.cached_pages(rq, cache[i]))
             if rq["striding"]:
                 pages = nic.private(MPWQE_PAGE)["page"].reshape(nic.queues, -1, PAGES_PER_MPWQE)
                 for wqe in range(int(rq["ci"]), int(rq["pi"])):

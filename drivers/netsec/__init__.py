@@ -73,6 +73,20 @@ class Netsec(Driver):
             nic.unregister_xdp(0)
             page_pool_destroy(nic.k, nic.cpu(0), nic.k.rxq[nic.rxq(0)].pool)
 
+    def breaches(self, nic: Nic) -> Iterator[tuple[str, str]]:
+        """DR-07: the NIC owns what is between head and tail; DR-01: no page is in two descriptors."""
+        ring, rows = nic.private(RING)[0], nic.private(DESC)
+        done = (int(ring["hw"]) - int(ring["tail"])) % DESC_NUM
+        for index, row in enumerate(rows):
+            owned = (index - int(ring["tail"])) % DESC_NUM >= done
+            waiting = nic.k.rxq[nic.rxq(0)].cq_tail - nic.k.rxq[nic.rxq(0)].cq_head
+            if bool(row["own"]) != (owned if waiting < DESC_NUM else False):
+                yield "DR-07", f"descriptor {index}: OWN is {row['own']}, head {ring['hw']}, tail {ring['tail']}"
+        if nic.k.era[0].netsec_rx == rx.BUFFER_PAGE and nic.page_parts == 1:
+            pages = [int(row["where"]) // PAGE_SIZE for row in rows if row["used"]]
+            for pfn in {pfn for pfn in pages if pages.count(pfn) > 1}:
+                yield "DR-01", f"page {pfn} is in several descriptors"
+
     def pages_held(self, nic: Nic) -> Iterator[int]:
         if nic.k.era[0].netsec_rx == rx.BUFFER_SKB:
             return

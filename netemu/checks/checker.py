@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..engine.faults import raise_fault
 from ..engine.layout import Kernel
@@ -11,14 +12,19 @@ from ..engine.watch import Watch
 from ..errors import KernelBug
 from ..net.skb_layout import SKB_LIVE
 from .conservation import take_stock
+from .device_rules import Device, DeviceRules, device_breaches, receive_books
 from .history import Event, Recorder
 from .ledger import Ledger, Notes, PageShadow
+from .list_rules import ListRules
 from .memory_rules import MemoryRules
 from .pool_rules import PoolRules
 from .reports import Report, rule
 from .ring_rules import RingRules
 from .skb_rules import SkbRules
-from .structure import breaches
+from .structure import Breach, breaches
+
+if TYPE_CHECKING:
+    from ..net.plugin import Driver
 
 SHOWN_IN_FULL = 5
 SHOWN_IN_SHORT = 20
@@ -51,9 +57,13 @@ class Checker:
         self.recorder = Recorder(k)
         self.ledger = Ledger(self, k, self.recorder)
         self.memory = MemoryRules(self, self.ledger, watch)
+        self.lists = ListRules(self, watch)
         self.pools = PoolRules(self, self.ledger, watch)
         self.skbs = SkbRules(self, self.ledger, watch)
         self.rings = RingRules(self, self.ledger)
+        self.devices = DeviceRules(self, self.ledger, watch)
+        self.followed: set[str] = set()
+        """Drivers whose own functions are followed."""
         self._logged = 0
 
     # -- reporting -------------------------------------------------------------------------------------------------
@@ -78,6 +88,12 @@ class Checker:
         for report in found:
             report.delivered = True
         return found
+
+    def follow(self, driver: Driver) -> None:
+        """The driver's own rules are checked too."""
+        if driver.name not in self.followed and self.k.watch is not None:
+            self.followed.add(driver.name)
+            driver.follow(self.k.watch, self.report)
 
     def _kernel_messages(self) -> None:
         if self.k.log_count[0] == self._logged:
@@ -129,14 +145,16 @@ class Checker:
         if shadow.free or shadow.place:
             where = "has been freed" if shadow.free else f"is in {shadow.place}"
             self.ledger.report("PP-07" if shadow.place else "MM-11", f"{who} touches page {pfn}, which {where}", shadow)
+        elif not device and shadow.ring().startswith("receive"):
+            self.ledger.report("DM-03", f"the CPU touches page {pfn}, which is posted to {shadow.ring()}", shadow)
         elif device and not shadow.mapped:
             self.ledger.report("DM-01", f"the device touches page {pfn}, which is not mapped", shadow)
 
     # -- at rest ---------------------------------------------------------------------------------------------------
 
-    def quiesce(self) -> None:
+    def quiesce(self, devices: Sequence[Device] = ()) -> None:
         """Look at everything: nothing is in the middle of anything."""
-        for id, what in breaches(self.k):
+        for id, what in found_at_rest(self.k, devices):
             self.report(id, what)
         self.pools.quiesce()
         self.skbs.quiesce()
@@ -144,6 +162,8 @@ class Checker:
     def leaks(self, driver_pages: Iterable[int]) -> None:
         """Report what somebody still holds and nobody will give back: packets, and pages outside all places."""
         self.rings.leaks()
+        self.pools.leaks()
+        self.devices.leaks()
         held: set[int] = set()
         for number, packet in self.skbs.skbs.items():
             row = self.k.skb[number]
@@ -183,9 +203,19 @@ def raise_reports(reports: Sequence[Report]) -> None:
         raise KernelBug(text, code=reports[0].id, where=reports[0].found.path, reports=tuple(reports))
 
 
-def stock_reports(k: Kernel, recorder: Recorder, driver_pages: Iterable[int], *, leaks: bool) -> list[Report]:
+def found_at_rest(k: Kernel, devices: Sequence[Device]) -> Iterator[Breach]:
+    """Breaches that the machine's tables show, without history."""
+    yield from breaches(k)
+    for device in devices:
+        yield from device_breaches(device)
+    yield from receive_books(k, devices)
+
+
+def stock_reports(
+    k: Kernel, recorder: Recorder, devices: Sequence[Device], driver_pages: Iterable[int], *, leaks: bool
+) -> list[Report]:
     """What an unwatched machine shows at rest: breaches of structure and, if asked for, pages that nobody holds."""
-    found = [Report(rule(id), what, "", recorder.now("found at rest")) for id, what in breaches(k)]
+    found = [Report(rule(id), what, "", recorder.now("found at rest")) for id, what in found_at_rest(k, devices)]
     books = take_stock(k, driver_pages)
     for line in books.errors:
         id, _, what = line.partition(" ")

@@ -29,13 +29,14 @@ class Ref:
     """One reference: its kind, who has it, when it was taken.
 
     ``certain``: the kernel took it for its holder; otherwise two references of the same owner can stand for each
-    other.
+    other.  ``at``: the byte address of the fragment that it is for, -1: it is for the page.
     """
 
     kind: str
     taken: Event
     holder: str = CALLER
     certain: bool = False
+    at: int = -1
 
     def __str__(self) -> str:
         way = f" by {' -> '.join(self.taken.path)}" if self.taken.path else ""
@@ -68,6 +69,12 @@ class PageShadow:
     def expected(self) -> int:
         """The reference count that the holders add up to."""
         return len(self.plain) + self.base + self.bias
+
+    def ring(self) -> str:
+        """The descriptor that alone holds the page; empty: there is none, or others have references too."""
+        refs = [*self.shares, *self.plain]
+        alone = len(refs) == 1 and refs[0].holder.startswith(("receive", "transmit"))
+        return refs[0].holder if alone else ""
 
     def holders(self) -> list[str]:
         """One line for each reference, those taken together on one."""
@@ -282,14 +289,14 @@ class Ledger:
             return None
         return next((other for other in reversed(refs) if not other.certain), None)
 
-    def claim(self, pfn: int, holder: str) -> Ref | None:
-        """Somebody hands its newest reference of a page on to ``holder``."""
+    def claim(self, pfn: int, holder: str, at: int = -1) -> Ref | None:
+        """Somebody hands its newest reference of a page, or that of the fragment at ``at``, on to ``holder``."""
         shadow = self.of(pfn)
         found = [ref for ref in [*shadow.shares, *shadow.plain] if ref.holder == CALLER]
         if not found:
             self.report("SK-06", f"page {shadow.pfn} is given to {holder} by somebody who holds no reference", shadow)
             return None
-        ref = max(found, key=lambda ref: ref.taken.serial)
+        ref = max(found, key=lambda ref: (ref.at == at >= 0, ref.taken.serial))
         ref.holder = holder
         self.note(shadow, f"given to {holder}")
         return ref

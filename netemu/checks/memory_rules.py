@@ -1,4 +1,4 @@
-"""The page allocator under watch: allocation, references, freeing, page fragment caches, bulk frees."""
+"""The page allocator under watch: allocation, references, freeing, page fragment caches."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
-from ..mm import page_alloc, page_frag, page_source, pcp
+from ..mm import page_alloc, page_frag, page_source
 from ..mm.layout import NAPI_FRAGS, NAPI_SLICES, NONE, NR_FRAG_CACHES, PAGE_SIZE
+from ..net import skb_alloc
 from .ledger import Ledger, Ref
 
 if TYPE_CHECKING:
     from .checker import Checker
 
-BATCH_SCALE_MAX = 5
-"""PCP_BATCH_SCALE_MAX: doublings of a batch that one hold of zone->lock should move at most."""
-LONG_HOLD = 1500
-"""Pages that a hold may always move, however small the batch."""
+FRAG_REFILL = page_frag.__page_frag_cache_refill  # a class body would read the name as one of its own
 
 
 class MemoryRules:
-    """Follows pages from the allocator and back.  ``cut``: fragments of page fragment caches by byte address."""
+    """Follows pages from the allocator and back."""
 
     def __init__(self, checker: Checker, ledger: Ledger, watch: Watch) -> None:
         self.checker = checker
         self.ledger = ledger
-        self.cut: dict[int, tuple[int, Ref]] = {}
+        self.any_context = 0
+        """Inside functions that take care of the context themselves before they use the NAPI caches."""
         hooks: list[tuple[Any, Any]] = [
             (page_alloc.prep_new_page, self.prep_new_page),
             (page_alloc.page_ref_add, self.page_ref_add),
@@ -33,11 +32,13 @@ class MemoryRules:
             (page_alloc.free_pages_prepare, self.free_pages_prepare),
             (page_source.source_free, self.source_free),
             (page_alloc.leave_first_page, self.leave_first_page),
+            (FRAG_REFILL, self.frag_refill),
             (page_frag.take_bias, self.take_bias),
             (page_frag.page_frag_alloc, self.page_frag_alloc),
             (page_frag.page_frag_alloc_1k, self.page_frag_alloc_1k),
             (page_frag.page_frag_cache_drain, self.page_frag_cache_drain),
-            (pcp.free_pcppages_bulk, self.free_pcppages_bulk),
+            (skb_alloc.netdev_alloc_frag, self.from_any_context),
+            (skb_alloc.netdev_alloc_skb, self.from_any_context),
         ]
         for function, hook in hooks:
             watch.wrap(function, hook)
@@ -90,14 +91,6 @@ class MemoryRules:
                 self.ledger.of(pfn),
             )  # fmt: skip
 
-    def free_pcppages_bulk(self, body: Body, k: Kernel, cpu: int, zone: int, count: int, index: int) -> None:
-        batch = k.pcp[zone * k.machine[0].cpus + cpu].batch
-        before = k.zone[zone].acquisitions
-        body(k, cpu, zone, count, index)
-        holds = max(k.zone[zone].acquisitions - before, 1)
-        if count > max(batch << BATCH_SCALE_MAX, LONG_HOLD) * holds and k.watch is not None and k.watch.depth > 1:
-            self.checker.report("PC-06", f"{count} pages freed in {holds} hold of zone->lock (batch: {batch})")
-
     # -- page fragment caches --------------------------------------------------------------------------------------
 
     def current_cache(self, pfn: int) -> int | None:
@@ -111,20 +104,47 @@ class MemoryRules:
 
     def take_bias(self, body: Body, k: Kernel, row: int, pfn: int) -> None:
         shadow = self.ledger.of(pfn)
-        again = not shadow.plain
+        cut = [ref for ref in shadow.plain if ref.at >= 0]
+        again = not shadow.plain or bool(cut)
         body(k, row, pfn)
         nc = k.page_frag_cache[row]
+        if cut:
+            self.ledger.report("PF-03", f"page {pfn} is cut anew while {len(cut)} of its fragments are in use", shadow)
         shadow.plain = []
         shadow.bias = nc.bias
         self.ledger.note(shadow, f"page fragment cache: {nc.bias} references" + (", used again" if again else ""))
         if again and nc.pfmemalloc:
             self.ledger.report("PF-06", f"page {pfn} from the emergency reserve is used again", shadow)
 
+    def frag_refill(self, body: Body, k: Kernel, cpu: int, row: int) -> int:
+        pfn: int = body(k, cpu, row)
+        if pfn != NONE:
+            page, size = k.pages[pfn], k.page_frag_cache[row].size
+            if page.refcount != 1 or PAGE_SIZE << page.order != size:
+                self.ledger.report(
+                    "PF-04",
+                    f"page {pfn} of order {page.order} with {page.refcount} references becomes a cache of {size} bytes",
+                    self.ledger.of(pfn),
+                )
+        return pfn
+
+    def from_any_context(self, body: Body, k: Kernel, *arguments: int) -> Any:
+        self.any_context += 1
+        try:
+            return body(k, *arguments)
+        finally:
+            self.any_context -= 1
+
+    def _softirq_only(self, cpu: int) -> None:
+        """SK-09: NAPI's page fragment cache belongs to the softirq of its CPU."""
+        c = self.checker.k.cpu[cpu]
+        if self.checker.contexts and not self.any_context and (c.hardirq or not (c.serving_softirq or c.bh_disabled)):
+            context = "with interrupts off" if c.hardirq else "in process context"
+            self.checker.report("SK-09", f"the NAPI page fragment cache of CPU {cpu} is used {context}")
+
     def page_frag_alloc(self, body: Body, k: Kernel, cpu: int, which: int, size: int) -> int:
-        c = k.cpu[cpu]
-        in_softirq = c.serving_softirq or c.bh_disabled or k.era[0].netdev_frag_cache != 0
-        if which == NAPI_FRAGS and not in_softirq and self.checker.contexts:
-            self.checker.report("SK-09", f"the NAPI page fragment cache of CPU {cpu} is used in process context")
+        if which == NAPI_FRAGS:
+            self._softirq_only(cpu)
         self.ledger.notes.in_cache += 1
         try:
             at: int = body(k, cpu, which, size)
@@ -146,12 +166,32 @@ class MemoryRules:
         """A fragment is handed out."""
         shadow = self.ledger.of(pfn)
         event = self.ledger.note(shadow, f"fragment of {size} bytes at offset {at - pfn * PAGE_SIZE}")
-        ref = Ref("fragment", event)
+        ref = Ref("fragment", event, at=at)
         shadow.plain.append(ref)
         if not 0 <= at - pfn * PAGE_SIZE <= whole - size:
             self.ledger.report(
                 "PF-03", f"page {pfn}: a fragment of {size} bytes reaches past its {whole} bytes", shadow
             )
+
+    def fragment(self, at: int) -> Ref | None:
+        """The reference of the fragment that was cut last at byte address ``at``."""
+        refs = self.ledger.of(at // PAGE_SIZE).plain
+        return next((ref for ref in reversed(refs) if ref.at == at), None)
+
+    def fragment_freed(self, pfn: int, ref: Ref) -> None:
+        """The fragment of ``ref`` is about to be freed by the script: it has to be in use, and the script's (PF-05)."""
+        shadow = self.ledger.of(pfn)
+        if shadow.free or ref not in shadow.plain:
+            self.ledger.report("PF-05", f"a fragment of page {pfn} is freed, but is free already", shadow)
+        elif ref.holder:
+            self.ledger.report("PF-05", f"a fragment of page {pfn} is freed, but {ref.holder} has it", shadow)
+        self.ledger.notes.hint = ref
+
+    def fragment_touched(self, pfn: int, ref: Ref) -> None:
+        """Somebody reads or writes the fragment of ``ref``."""
+        shadow = self.ledger.of(pfn)
+        if not shadow.free and ref not in shadow.plain:
+            self.ledger.report("PF-05", f"a fragment of page {pfn} is used after it was freed", shadow)
 
     def page_frag_alloc_1k(self, body: Body, k: Kernel, cpu: int) -> int:
         self.ledger.notes.taken = []
@@ -167,7 +207,7 @@ class MemoryRules:
                 shadow.bias = slices
             shadow.bias -= 1
             event = self.ledger.note(shadow, f"slice of {page_frag.SLICE} bytes at offset {at % PAGE_SIZE}")
-            shadow.plain.append(Ref("slice", event))
+            shadow.plain.append(Ref("slice", event, at=at))
         return at
 
     def page_frag_cache_drain(self, body: Body, k: Kernel, cpu: int, which: int) -> None:

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
-from ..mm.layout import NONE, PG_PFMEMALLOC
+from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..net import dma, page_pool, page_pool_frag, page_pool_shutdown, policy, ptr_ring, skb_coalesce
-from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP
+from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from .history import LONGEST, Event, context_of
 from .ledger import Ledger, PageShadow
 
 if TYPE_CHECKING:
     from .checker import Checker
 
+SYNC, DIRECT = 3, 4
+"""Places of dma_sync_size and allow_direct among the arguments of a return."""
+RETURNED = ("recycle_cached", "recycle_ring", "recycle_ring_full", "recycle_released_refcnt")
+"""Counters of which every whole page that is returned bumps one."""
+HANDED_OUT = ("alloc_fast", "alloc_slow", "alloc_slow_high_order", "alloc_refill")
+"""Counters of which every page that is handed out bumps one."""
 PUT_PAGE = page_pool.__page_pool_put_page  # a class body would read the name as one of its own
 
 
@@ -24,7 +30,9 @@ class PoolShadow:
     """What is known of a pool beyond its state.
 
     ``consumer``: the CPU whose softirq it belongs to (-1: nobody said); ``inside``: who is using the alloc cache right
-    now, as (CPU, context); ``returning``: CPUs in the middle of a return; ``napi_gone``, ``device_gone``: so they are.
+    now, as (CPU, context); ``returning``: CPUs in the middle of a return; ``napi_gone``, ``device_gone``: so they are;
+    ``ended``: a user has called page_pool_destroy; ``puts``, ``gets``: whole pages returned (``in_bulk``: by a function
+    that counts them itself) and handed out, as the statistics should have them.
     """
 
     number: int
@@ -34,7 +42,10 @@ class PoolShadow:
     returning: list[int] = field(default_factory=list)
     napi_gone: bool = False
     device_gone: bool = False
+    ended: bool = False
     puts: int = 0
+    in_bulk: int = 0
+    gets: int = 0
 
 
 class PoolRules:
@@ -56,7 +67,8 @@ class PoolRules:
             (page_pool.page_pool_is_last_frag, self.is_last_frag),
             (PUT_PAGE, self.put_page),
             (page_pool.page_pool_put_page, self.whole_put),
-            (page_pool.page_pool_put_page_bulk, self.whole_put),
+            (page_pool.page_pool_put_page_bulk, self.bulk_put),
+            (page_pool.page_pool_return_skb_page, self.return_skb_page),
             (page_pool.page_pool_release_page, self.release_page),
             (page_pool.page_pool_fragment_page, self.fragment_page),
             (page_pool.page_pool_defrag_page, self.defrag_page),
@@ -109,6 +121,9 @@ class PoolRules:
         """Somebody uses the alloc cache."""
         shadow = self.of(pool)
         me = (cpu, context_of(self.k.cpu[cpu]))
+        p = self.k.pool[pool]
+        if (not p.alive or p.users <= 0) and me not in shadow.inside:
+            self.report("PP-12", f"{what} of a pool that is destroyed", pool)
         for other in shadow.inside:
             if other != me:
                 self.report(
@@ -138,9 +153,6 @@ class PoolRules:
     # -- getting pages ---------------------------------------------------------------------------------------------
 
     def alloc_pages(self, body: Body, k: Kernel, cpu: int, pool: int) -> int:
-        p = k.pool[pool]
-        if not p.alive or p.users <= 0:
-            self.report("PP-12", "a page is allocated from a pool that is destroyed", pool)
         if not self.ledger.notes.quiet:
             self._not_in_hardirq(pool, cpu, "page_pool_alloc_pages")
         me = self._enter(pool, cpu, "page_pool_alloc_pages")
@@ -148,6 +160,7 @@ class PoolRules:
             pfn: int = body(k, cpu, pool)
         finally:
             self.of(pool).inside.remove(me)
+        self.of(pool).gets += pfn != NONE
         if pfn != NONE and not self.ledger.notes.quiet:
             self.ledger.share_out(pfn, f"handed out by page_pool {pool}")
             self._right_node(k, cpu, pool, pfn)
@@ -176,12 +189,14 @@ class PoolRules:
         self._not_in_hardirq(pool, cpu, "page_pool_alloc_frag")
         me = self._enter(pool, cpu, "page_pool_alloc_frag")
         self.ledger.notes.quiet += 1
+        before = self.of(pool).gets
         try:
             pfn: int = body(k, cpu, pool, size)
         finally:
             self.ledger.notes.quiet -= 1
             self.of(pool).inside.remove(me)
         if pfn != NONE:
+            self.of(pool).gets = before + 1  # whether a page was needed for it or not
             where = f"offset {k.pools[0].frag_offset}"
             self.ledger.share_out(pfn, f"fragment of {size} bytes at {where} handed out by page_pool {pool}")
         return pfn
@@ -228,6 +243,10 @@ class PoolRules:
         self._not_in_hardirq(pool, cpu, "a page is returned")
         if not k.pool[pool].alive:
             self.report("PP-12", "a page is returned to a pool that has been freed", pool)
+        if len(arguments) > DIRECT:
+            self._synced(pool, arguments[SYNC])
+            if arguments[DIRECT] and k.watch is not None and k.watch.depth == 1:
+                self._rightly_direct(pool, cpu)
         self.ledger.notes.counted += 1
         returning = self.of(pool).returning
         returning.append(cpu)
@@ -236,6 +255,47 @@ class PoolRules:
         finally:
             returning.remove(cpu)
             self.ledger.notes.counted -= 1
+
+    def bulk_put(self, body: Body, k: Kernel, cpu: int, pool: int, count: int) -> None:
+        shadow, before = self.of(pool), self._sum(pool, RETURNED)
+        shadow.in_bulk += 1
+        try:
+            self.whole_put(body, k, cpu, pool, count)
+        finally:
+            shadow.in_bulk -= 1
+        shadow.puts += self._sum(pool, RETURNED) - before  # of those that the ring has no room for one is counted
+
+    def _sum(self, pool: int, counters: tuple[str, ...]) -> int:
+        return sum(getattr(self.k.pool[pool], name) for name in counters)
+
+    def _synced(self, pool: int, size: int) -> None:
+        """PP-11: what was touched is what the pool gives back to the device."""
+        p = self.k.pool[pool]
+        if not p.flags & PP_FLAG_DMA_SYNC_DEV:
+            return
+        whole = PAGE_SIZE << p.order
+        if p.offset + p.max_len > whole:
+            self.report(
+                "PP-11", f"offset {p.offset} and max_len {p.max_len} reach past the {whole} bytes of a page", pool
+            )
+        elif self.checker.contexts and p.max_len < size <= whole:  # beyond that it only means: all of it
+            self.report("PP-11", f"{size} bytes were touched, but only max_len, {p.max_len}, are synced", pool)
+
+    def _rightly_direct(self, pool: int, cpu: int) -> None:
+        """PP-08: a script that asks for a direct return is in softirq.  Kernels that look use the ring instead, and
+        drivers of theirs ask at teardown too.
+        """
+        c = self.k.cpu[cpu]
+        if self.checker.contexts and not (c.serving_softirq or c.bh_disabled or c.hardirq):
+            self.report("PP-08", f"a direct return is asked for on CPU {cpu} in process context", pool)
+
+    def return_skb_page(self, body: Body, k: Kernel, cpu: int, pfn: int, napi_safe: int) -> int:
+        by_script = k.watch is not None and k.watch.depth == 1
+        pool = k.pages[self.ledger.head(pfn)].pp - 1
+        if napi_safe and by_script and pool >= 0:
+            self._rightly_direct(pool, cpu)
+        taken: int = body(k, cpu, pfn, napi_safe)
+        return taken
 
     def is_last_frag(self, body: Body, k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
         shadow = self.ledger.of(pfn)
@@ -273,7 +333,8 @@ class PoolRules:
                 shadow.shares = []
             elif shadow.place:
                 self.ledger.report("PP-03", f"page {pfn} is put into page_pool {pool}, but is there already", shadow)
-        self.of(pool).puts += 1
+        if not self.of(pool).in_bulk:
+            self.of(pool).puts += 1
         self.ledger.notes.recycling += 1
         try:
             return int(body(k, cpu, pool, pfn, sync, direct))
@@ -391,6 +452,9 @@ class PoolRules:
         shadow = self.ledger.of(pfn)
         if not shadow.mapped:
             self.ledger.report("DM-01", f"page {pfn} is unmapped, but it is not mapped", shadow)
+        ring = shadow.ring()
+        if ring:
+            self.ledger.report("DM-01", f"page {pfn} is unmapped, but is posted to {ring}", shadow)
         for pool in self.pools.values():
             if pool.device_gone and k.pages[pfn].pp == pool.number + 1:
                 self.ledger.report("DM-02", f"page {pfn} is unmapped from a device that is gone", shadow)
@@ -423,6 +487,7 @@ class PoolRules:
         if p.users == 1 and p.disconnect and atomic and k.era[0].pool_direct == 0:  # 59a931c5b732, v6.0
             self.report("CTX-01", "page_pool_destroy takes a mutex: the memory model has to be removed", pool)
         self.note(pool, "page_pool_destroy")
+        shadow.ended = True
         body(k, cpu, pool)
 
     def free(self, body: Body, k: Kernel, cpu: int, pool: int) -> None:
@@ -433,7 +498,15 @@ class PoolRules:
             self.report("PP-12", f"the pool is freed while CPU {other} is in the middle of a return", pool)
         if inflight:
             self.report("PP-12", f"the pool is freed with {inflight} pages in flight", pool)
+        self._statistics(pool)
         body(k, cpu, pool)
+
+    def leaks(self) -> None:
+        """Pools whose destruction has begun, and whose other users never end (PP-12)."""
+        for number, shadow in self.pools.items():
+            p = self.k.pool[number]
+            if shadow.ended and p.alive and p.users > 0:
+                self.report("PP-12", f"page_pool_destroy was called, but {p.users} users are left", number)
 
     def quiesce(self) -> None:
         """The books of every pool (PP-01, PP-02, PP-13)."""
@@ -444,8 +517,20 @@ class PoolRules:
         for number in range(self.k.pools[0].count):
             self._books(number, outside.get(number, []))
 
+    def _statistics(self, pool: int) -> None:
+        """PP-15: the counters say how pages came back, and from v5.5 on, how they were handed out."""
+        shadow = self.of(pool)
+        checks = [(RETURNED, shadow.puts, "returned")]
+        checks += [(HANDED_OUT, shadow.gets, "handed out")] if self.k.era[0].pool_alloc == 2 else []
+        for counters, seen, what in checks:
+            counted = self._sum(pool, counters)
+            if counted != seen:
+                self.report("PP-15", f"{seen} pages were {what}, but {' + '.join(counters)} is {counted}", pool)
+
     def _books(self, pool: int, outside: list[PageShadow]) -> None:
         p = self.k.pool[pool]
+        if p.alive:
+            self._statistics(pool)
         if not self.ledger.counted() or not p.alive:
             return
         inflight = (p.hold_cnt - p.release_cnt) & 0xFFFFFFFF

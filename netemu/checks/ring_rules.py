@@ -40,14 +40,17 @@ class RingRules:
     def posted_skb(self, skb: int, where: str) -> None:
         """A packet goes to the hardware."""
         shadow = self.checker.skbs.of(skb)
+        self.checker.skbs.usable(skb, f"a post to {where}")
         if shadow.on_ring:
             self.checker.skbs.report("SK-12", f"sk_buff {skb} is posted to {where}, but is on {shadow.on_ring}", skb)
         shadow.on_ring = where
         self.checker.skbs.note(skb, f"posted to {where}")
 
     def leaks(self) -> None:
-        """What is on transmit rings at the end, or was completed and never returned (XD-05)."""
+        """What is on transmit rings at the end, or was completed and never returned (XD-05); missing bytes (BQL-01)."""
         for ring in self.transmit:
+            if ring.head == ring.tail and ring.bytes_queued:
+                self.checker.report("BQL-01", f"{ring.name} is empty, but {ring.bytes_queued} bytes were not completed")
             for slot, item in enumerate(ring.slots):
                 if item is not None:
                     self.checker.report("XD-05", f"{item!r} is left on {ring.name}, descriptor {slot}: never completed")

@@ -2,7 +2,8 @@
 causes it.
 
 Identifiers are grouped by subject: MM pages and buddy lists, PC per-CPU page lists, PF page fragment caches, PP
-page_pool, SK sk_buff, XD XDP, DR drivers, BQL byte queue limits, DM DMA, CTX contexts.
+page_pool, SK sk_buff, XD XDP, DR drivers, BQL byte queue limits, NAPI polls, DM DMA, CTX
+contexts.
 """
 
 from __future__ import annotations
@@ -78,6 +79,15 @@ _rule(
 # -- per-CPU page lists ----------------------------------------------------------------------------------------------
 _rule("PC-01", FATAL, "a per-CPU list's count is what is on it", "the list used on another CPU or by an interrupt")
 _rule("PC-02", ERROR, "after a free a per-CPU list is below its high mark", "a bulk free that freed too little")
+_rule(
+    "PC-04", ERROR, "a bulk free moves as many pages as it is asked to, or all", "a count that forgets a block's order"
+)
+_rule(
+    "PC-05",
+    ERROR,
+    "a refill moves at most a batch, as the kernel scales it, under one hold of zone->lock",
+    "a refill sized by what is wanted instead of the batch",
+)
 _rule("PC-03", ERROR, "pages on a per-CPU list belong to its zone", "a page freed to the wrong zone's list")
 _rule(
     "PC-06",
@@ -100,7 +110,8 @@ _rule(
     "a fragment lies inside its page and overlaps no live one",
     "a fragment larger than the page that the cache fell back to",
 )
-_rule("PF-05", ERROR, "what is freed as a page fragment is one, once", "a fragment freed twice")
+_rule("PF-04", ERROR, "a cache's new page is nobody else's, and as large as the cache believes", "a page used twice")
+_rule("PF-05", ERROR, "what is freed as a page fragment is one, once", "a fragment freed twice, or given away before")
 _rule(
     "PF-06",
     WARNING,
@@ -143,7 +154,12 @@ _rule(
     "a work queue, a control path or another CPU allocates from the pool of a running NAPI",
 )
 _rule("PP-10", ERROR, "a pool is not used in hard interrupts or with interrupts off", "a free in an interrupt handler")
-_rule("PP-11", WARNING, "a sync for the device lies inside max_len", "max_len or offset of the pool are wrong")
+_rule(
+    "PP-11",
+    WARNING,
+    "a sync for the device covers what was touched, and lies inside the page",
+    "max_len or offset of the pool are wrong",
+)
 _rule(
     "PP-12",
     ERROR,
@@ -152,7 +168,12 @@ _rule(
 )
 _rule("PP-13", ERROR, "a destroyed pool ends with empty cache and ring and nothing in flight", "a leak of pool pages")
 _rule("PP-14", ERROR, "a page that has left its pool has no signature, no pool and no mapping", "a bypassed return")
-_rule("PP-15", WARNING, "every final put is counted once: cached, ring, ring_full or released", "a skipped counter")
+_rule(
+    "PP-15",
+    WARNING,
+    "every page handed out, and every final put, is counted once: cached, ring, ring_full or released",
+    "a skipped counter",
+)
 _rule(
     "PP-16",
     ERROR,
@@ -163,9 +184,19 @@ _rule("PP-17", WARNING, "a page comes from the node that the pool prefers", "the
 
 # -- sk_buff ---------------------------------------------------------------------------------------------------------
 _rule("SK-01", FATAL, "an sk_buff is not used after its last user is gone", "a stale pointer kept by driver or queue")
-_rule("SK-02", ERROR, "dataref counts the structs that share the data", "a struct freed past skb_release_data")
+_rule(
+    "SK-02",
+    ERROR,
+    "dataref counts the structs that share the data; a packet, or data, that others use too is not changed",
+    "a struct freed past skb_release_data, or a clone changed without skb_unclone",
+)
 _rule("SK-03", ERROR, "len = linear + fragments; head <= data <= tail <= end", "lengths changed beside the fragments")
-_rule("SK-04", ERROR, "at most 17 fragments, and the tail inside the buffer", "a fragment more than there is room for")
+_rule(
+    "SK-04",
+    ERROR,
+    "at most 17 fragments, the tail inside the buffer, and buffers and fragments inside their pages",
+    "a fragment more than there is room for, or a frag_size that forgets the offset",
+)
 _rule(
     "SK-05",
     WARNING,
@@ -193,7 +224,12 @@ _rule(
     "a packet marked for recycling holds pool pages, and is merged with its like",
     "receive offload or a driver mixes pages of a pool with others",
 )
-_rule("SK-12", FATAL, "a packet on a transmit ring is freed after its completion, once", "a stale skb pointer")
+_rule(
+    "SK-12",
+    FATAL,
+    "a packet on a transmit ring is freed after its completion, once, and not changed before",
+    "a stale skb pointer",
+)
 
 # -- XDP, drivers, DMA -----------------------------------------------------------------------------------------------
 _rule("XD-01", ERROR, "a program's packet stays inside its buffer", "adjust_head or adjust_tail beyond the bounds")
@@ -203,7 +239,12 @@ _rule(
     "each received buffer has one fate: an skb, release, or transfer to TX or redirect",
     "a page released after it was handed on",
 )
-_rule("XD-03", ERROR, "a redirected frame is freed once", "the frame used after xdp_return_frame")
+_rule(
+    "XD-03",
+    ERROR,
+    "a redirected page has no other users, unless the driver counts its fragments",
+    "several packets in one page",
+)
 _rule("XD-04", ERROR, "a transmitted frame's page is in no skb and no receive ring", "a page posted while it is sent")
 _rule("XD-05", ERROR, "each transmitted frame is completed and returned once", "completions that forget their frames")
 _rule(
@@ -211,13 +252,48 @@ _rule(
 )
 _rule("DR-02", ERROR, "a page in a driver's receive cache is held and mapped", "a page cached after it was released")
 _rule("DR-03", ERROR, "a driver's receive cache holds at most its size", "head or tail past the end")
-_rule("DR-05", ERROR, "the pages of a multi-packet descriptor are released once", "flush and close both release")
-_rule("DR-06", ERROR, "a device that is down holds no pages", "a ring not walked at stop")
+_rule(
+    "DR-04",
+    ERROR,
+    "a receive cache reuses its oldest page exactly when nobody else has it, and counts each look once",
+    "a reference count read too early, or a page that is skipped",
+)
+_rule(
+    "DR-05",
+    ERROR,
+    "a multi-packet descriptor has no more strides used than it has, and its pages are released once",
+    "flush and close both release",
+)
+_rule(
+    "DR-06",
+    ERROR,
+    "a device that is down holds no pages, has nothing on its transmit rings, and its byte queue limits are reset",
+    "a ring not walked at stop",
+)
 _rule("DR-07", WARNING, "the ring of a driver agrees with its head and tail", "descriptors changed without the lock")
-_rule("BQL-01", ERROR, "no more is completed than was queued", "a completion reported twice")
-_rule("DM-01", FATAL, "each mapping is unmapped once, before the page is freed", "unmapped by driver and pool both")
+_rule(
+    "BQL-01",
+    ERROR,
+    "no more is completed than was queued, and all that was queued once the ring is empty",
+    "a completion reported twice, or a packet that was counted at one end only",
+)
+_rule(
+    "NAPI-01",
+    ERROR,
+    "a poll runs once at a time, when it is scheduled, within its budget, and completes exactly if it did less",
+    "napi_complete_done with the budget used up, twice, or from netpoll",
+)
+_rule(
+    "DM-01",
+    FATAL,
+    "each mapping is unmapped once, before the page is freed, and not while the device may use it",
+    "unmapped by driver and pool both, or before the completion",
+)
 _rule(
     "DM-02", WARNING, "a mapping is not touched after its device is gone", "pages kept past the removal of the device"
+)
+_rule(
+    "DM-03", ERROR, "a page that is posted is the device's until its descriptor is taken back", "a read without a sync"
 )
 _rule("CTX-01", ERROR, "what may sleep is not called in softirq or interrupts", "teardown from the wrong context")
 _rule("MSG-01", WARNING, "the kernel does not complain", "see the message")

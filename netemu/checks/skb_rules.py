@@ -10,7 +10,7 @@ from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
 from ..mm.layout import NONE, PAGE_SIZE
 from ..net import skb_alloc, skb_clone, skb_coalesce, skb_copy, skb_data, skb_release, skb_slab
-from ..net.skb_layout import MAX_SKB_FRAGS, SK_BUFF_SIZE, SKB_LIVE
+from ..net.skb_layout import MAX_SKB_FRAGS, SHARED_INFO_SIZE, SK_BUFF_SIZE, SKB_DATAREF_MASK, SKB_LIVE
 from .history import LONGEST, Event
 from .ledger import Ledger, Ref
 
@@ -50,6 +50,7 @@ USES: tuple[Any, ...] = (
     skb_release.napi_consume_skb,
     skb_release.dev_kfree_skb_irq,
     skb_release.dev_kfree_skb_any,
+    skb_release.skb_attempt_defer_free,
     skb_alloc.skb_mark_for_recycle,
 )
 """Operations on a packet that somebody still uses; the packet is the third argument."""
@@ -60,7 +61,20 @@ TWO_PACKETS: tuple[Any, ...] = (
     skb_data.skb_append_list,
 )
 """Those of them whose fourth argument is a packet too."""
-
+EMPTIES: tuple[Any, ...] = (skb_coalesce.skb_try_coalesce, skb_coalesce.skb_gro_receive, skb_data.skb_append_list)
+"""Those of them that take over what the second packet has."""
+CHANGES: tuple[Any, ...] = (
+    skb_data.skb_add_rx_frag,
+    skb_data.skb_append_list,
+    skb_data.pskb_pull_tail,
+    skb_data.skb_linearize,
+    skb_data.pskb_trim,
+    skb_copy.pskb_expand_head,
+    skb_coalesce.skb_try_coalesce,
+)
+"""Operations that only the packet's one user may do: they change lengths, head or fragments."""
+IN_PLACE: tuple[Any, ...] = (skb_data.skb_add_rx_frag, skb_data.skb_append_list)
+"""Those of them that write to the data as it is, which nobody else may be looking at."""
 
 WORST_RATIO = 32
 """How many times the bytes that a packet is accounted with it may pin by itself."""
@@ -77,12 +91,13 @@ class DataShadow:
 
 @dataclass(slots=True, eq=False)
 class SkbShadow:
-    """A struct: its history, and which of its lives this is."""
+    """A struct: its history, and which of its lives this is.  ``left_to``: the CPU that is to free it, -1: none."""
 
     number: int
     life: int = 0
     history: deque[Event] = field(default_factory=lambda: deque(maxlen=LONGEST))
     on_ring: str = ""
+    left_to: int = -1
 
 
 class SkbRules:
@@ -94,6 +109,8 @@ class SkbRules:
         self.k = checker.k
         self.data: dict[int, DataShadow] = {}
         self.skbs: dict[int, SkbShadow] = {}
+        inside_its_use: Any = skb_release.skb_attempt_defer_free
+        watch.wrap(inside_its_use, self.attempt_defer_free)
         for function in USES:
             watch.wrap(function, self._use(function))
         hooks: list[tuple[Any, Any]] = [
@@ -121,6 +138,7 @@ class SkbRules:
             (FRAG_UNREF, self.unref),
             (skb_release.skb_free_head, self.free_head),
             (skb_release.abandon_head, self.abandon_head),
+            (skb_release.take_deferred, self.take_deferred),
             (skb_release.skb_unref, self.skb_unref),
             (skb_release.napi_consume_skb, self.napi_consume_skb),
             (skb_slab.napi_skb_cache_get, self.struct_cache),
@@ -163,12 +181,45 @@ class SkbRules:
 
         def used(body: Body, k: Kernel, cpu: int, *arguments: int) -> Any:
             for packet in arguments[:2] if two else arguments[:1]:
-                if k.skb[packet].state != SKB_LIVE:
-                    self.report("SK-01", f"{function.name} of sk_buff {packet}, which has been freed", packet)
+                if not self.usable(packet, function.name):
                     return NONE if function is skb_clone.skb_clone else 0
+            if function in CHANGES:
+                self.may_change(arguments[0], function.name, in_place=function in IN_PLACE)
+            if function in EMPTIES:
+                self.not_on_ring(arguments[1], function.name)
             return body(k, cpu, *arguments)
 
         return used
+
+    def usable(self, skb: int, what: str) -> bool:
+        """Is the packet somebody's?  Otherwise ``what`` must not be done with it (SK-01)."""
+        row = self.k.skb[skb]
+        if row.state != SKB_LIVE:
+            self.report("SK-01", f"{what} of sk_buff {skb}, which has been freed", skb)
+        elif row.users <= 0:
+            self.report("SK-01", f"{what} of sk_buff {skb}, whose last user is gone: net_tx_action will free it", skb)
+        elif self.of(skb).left_to >= 0:
+            self.report("SK-01", f"{what} of sk_buff {skb}, which is left to CPU {self.of(skb).left_to} to free", skb)
+        else:
+            return True
+        return False
+
+    def may_change(self, skb: int, what: str, *, in_place: bool = True) -> None:
+        """Nobody changes a packet that others use, or (``in_place``) data that other structs look at (SK-02)."""
+        self.not_on_ring(skb, what)
+        row = self.k.skb[skb]
+        sharing = self.k.shinfo[row.shinfo].dataref & SKB_DATAREF_MASK
+        if row.users > 1:
+            self.report("SK-02", f"{what}: sk_buff {skb} has {row.users} users, so nobody may change it", skb)
+        elif in_place and row.cloned and sharing > 1:
+            self.report(
+                "SK-02", f"{what}: {sharing} structs look at the data of sk_buff {skb}: nobody may change it", skb
+            )
+
+    def not_on_ring(self, skb: int, what: str) -> None:
+        """A packet that the device may be reading stays as it is (SK-12)."""
+        if self.of(skb).on_ring:
+            self.report("SK-12", f"{what} of sk_buff {skb}, which is on {self.of(skb).on_ring}", skb)
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -187,13 +238,28 @@ class SkbRules:
         body(k, cpu, skb, size)
         shadow = self.of(skb)
         shadow.life += 1
-        shadow.on_ring = ""
+        shadow.on_ring, shadow.left_to = "", -1
         self.data_of(skb).structs = {skb}
         self.note(skb, f"made, head of {size} bytes")
 
     def set_page_head(self, body: Body, k: Kernel, skb: int, pfn: int, offset: int) -> None:
         body(k, skb, pfn, offset)
-        self.data_of(skb).head = self.ledger.claim(pfn, f"sk_buff {skb} (head)")
+        at = pfn * PAGE_SIZE + offset
+        self.data_of(skb).head = self.ledger.claim(pfn, f"sk_buff {skb} (head)", at)
+        self._head_fits(skb, at)
+
+    def _head_fits(self, skb: int, at: int) -> None:
+        """SK-07, SK-04: a head on pages has a size, and lies inside its block."""
+        size = self.k.skb[skb].end + SHARED_INFO_SIZE
+        head = self.ledger.head(at // PAGE_SIZE)
+        whole = PAGE_SIZE << self.k.pages[head].order
+        if size <= SHARED_INFO_SIZE:
+            self.report("SK-07", f"build_skb around page {head} with a frag_size of {size}", skb)
+        elif at + size > head * PAGE_SIZE + whole:
+            over = at + size - head * PAGE_SIZE - whole
+            self.report(
+                "SK-04", f"the head of sk_buff {skb} ends {over} bytes behind page {head}, of {whole} bytes", skb
+            )
 
     def set_object_head(self, body: Body, k: Kernel, skb: int, made: int) -> None:
         body(k, skb, made)
@@ -214,6 +280,10 @@ class SkbRules:
     ) -> None:
         body(k, cpu, skb, pfn, offset, size, truesize)
         self.note(skb, f"fragment of {size} bytes in page {pfn}")
+        whole = PAGE_SIZE << k.pages[self.ledger.head(pfn)].order
+        at = (pfn - self.ledger.head(pfn)) * PAGE_SIZE + offset
+        if at + size > whole:
+            self.report("SK-04", f"a fragment of {size} bytes at {at} reaches past the {whole} bytes of its page", skb)
         if truesize < size:
             self.report("SK-05", f"a fragment of {size} bytes is accounted with {truesize}", skb)
 
@@ -223,7 +293,7 @@ class SkbRules:
         result: int = body(k, made, skb)
         shadow = self.of(made)
         shadow.life += 1
-        shadow.on_ring = ""
+        shadow.on_ring, shadow.left_to = "", -1
         self.data_of(made).structs.add(made)
         self.note(made, f"made, a clone of sk_buff {skb}")
         self.note(skb, f"cloned to sk_buff {made}")
@@ -254,8 +324,6 @@ class SkbRules:
 
     def expand_head(self, body: Body, k: Kernel, cpu: int, skb: int, nhead: int, ntail: int) -> int:
         old = self.data_of(skb)
-        if k.skb[skb].users > 1:
-            self.report("SK-02", f"sk_buff {skb} has {k.skb[skb].users} users: nobody may change its head", skb)
         result: int = body(k, cpu, skb, nhead, ntail)
         if result == 0:
             old.structs.discard(skb)
@@ -351,6 +419,8 @@ class SkbRules:
     def skb_unref(self, body: Body, k: Kernel, cpu: int, skb: int) -> bool:
         last: bool = body(k, cpu, skb)
         self.note(skb, "last user gone" if last else "one user less")
+        if k.skb[skb].users < 0:
+            self.report("SK-01", f"sk_buff {skb}: two CPUs drop the same user", skb)
         if last and self.of(skb).on_ring:
             self.report("SK-12", f"sk_buff {skb} is freed while it is on {self.of(skb).on_ring}", skb)
         return last
@@ -391,8 +461,28 @@ class SkbRules:
         self.ledger.notes.hint = None
 
     def abandon_head(self, body: Body, k: Kernel, skb: int) -> None:
-        self.data_of(skb).structs.discard(skb)
+        data = self.data_of(skb)
+        if data.head is not None or k.skb[skb].head_object:
+            self.report("SK-08", f"sk_buff {skb} is freed without its head, which nobody has taken over", skb)
+        data.structs.discard(skb)
         body(k, skb)
+
+    # -- left to another CPU ---------------------------------------------------------------------------------------
+
+    def attempt_defer_free(self, body: Body, k: Kernel, cpu: int, skb: int) -> None:
+        owner, life = k.skb[skb].alloc_cpu, self.of(skb).life
+        body(k, cpu, skb)
+        if k.skb[skb].state == SKB_LIVE and self.of(skb).life == life:
+            self.of(skb).left_to = owner
+            self.note(skb, f"left to CPU {owner} to free")
+
+    def take_deferred(self, body: Body, k: Kernel, cpu: int) -> int:
+        first: int = body(k, cpu)
+        skb = first
+        while skb != NONE:
+            self.of(skb).left_to = -1
+            skb = k.skb[skb].next - 1
+        return first
 
     # -- contexts --------------------------------------------------------------------------------------------------
 

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 @click.argument("trace")
 @click.option("--driver", default="mlx5", show_default=True, metavar="mlx5|netsec|FILE.py", help="Emulated NIC driver.")
 @click.option("--era", default="v6.1", show_default=True, metavar="VERSION", help="Kernel to emulate, v4.19 to v6.12.")
+@click.option("--cpus", default=1, show_default=True, metavar="N", help="CPUs, and queues if the driver has so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
-def command(ctx: click.Context, trace: str, driver: str, era: str, as_json: bool) -> None:
+def command(ctx: click.Context, trace: str, driver: str, era: str, cpus: int, as_json: bool) -> None:
     """Replay TRACE once for every place that asks for memory, a mapping or ring space, and refuse its first request
     there.
 
-    Then once for every kind of request, refusing each 7th. After each run nothing may have leaked and no rule be
-    broken; otherwise the exit status is 1.
+    Then once for every kind of request, refusing each 7th.  The same before that while the device is opened.  After
+    each run nothing may have leaked and no rule be broken; otherwise the exit status is 1.
     """
     from netemu.cli.progress import compile_if_needed
     from netemu.exhaust import trials
@@ -38,7 +39,7 @@ def command(ctx: click.Context, trace: str, driver: str, era: str, as_json: bool
         if shown:
             click.echo(f"\r{done} of {total} runs", nl=done == total, err=True)
 
-    found = list(trials(trace, driver=driver, era=era, told=told))
+    found = list(trials(trace, driver=driver, era=era, cpus=cpus, told=told))
     if as_json:
         click.echo(json.dumps([_summary(trial) for trial in found], indent=2))
     else:

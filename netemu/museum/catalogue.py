@@ -14,7 +14,10 @@ from typing import Any
 
 from ..checks.reports import Report
 from ..errors import KernelBug, UsageError
+from ..handles import Page, PagePool
 from ..machine import Machine
+from ..mm.layout import PAGE_SIZE
+from ..packets import SkBuff
 
 
 class Bench:
@@ -41,6 +44,19 @@ class Bench:
                 machine.assert_clean()
             found += machine.reports
         return found
+
+
+def give_back(pool: PagePool, *frames: SkBuff | Page | None) -> None:
+    """A driver returns completed frames, which are pages, to their pool."""
+    for frame in frames:
+        assert isinstance(frame, Page)
+        pool.put_page(frame)
+
+
+def packet_on(page: Page | None, *, truesize: int = PAGE_SIZE) -> SkBuff:
+    """A packet with one fragment of 1000 bytes, accounted with ``truesize``, on this page."""
+    assert page is not None
+    return page.machine.alloc_skb(128).add_rx_frag(page, size=1000, truesize=truesize)
 
 
 Scenario = Callable[[Bench], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..handles import Page
 from ..packets import SkBuff
-from .catalogue import Bench, exhibit
+from .catalogue import Bench, exhibit, give_back
 
 
 @exhibit(
@@ -169,8 +169,7 @@ def forgotten_frames(bench: Bench) -> None:
     while ring.head < ring.tail:
         frame = ring.complete()
         if not bench.broken:
-            assert isinstance(frame, Page)
-            pool.put_page(frame)
+            give_back(pool, frame)
 
 
 @exhibit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..handles import Page
-from .catalogue import Bench, exhibit
+from .catalogue import Bench, exhibit, give_back, packet_on
 
 
 @exhibit(
@@ -74,9 +74,7 @@ def sent_and_released(bench: Bench) -> None:
         for page in pages:
             pool.put_page(page, direct=True)
     while ring.head < ring.tail:
-        frame = ring.complete()
-        assert isinstance(frame, Page)
-        pool.put_page(frame)
+        give_back(pool, ring.complete())
 
 
 @exhibit(
@@ -98,9 +96,7 @@ def sixty_three_left(bench: Bench) -> None:
     if not bench.broken:
         page.defrag(63)
     ring.post(page)
-    frame = ring.complete()
-    assert isinstance(frame, Page)
-    pool.put_page(frame)
+    give_back(pool, ring.complete())
 
 
 @exhibit(
@@ -119,9 +115,7 @@ def open_session(bench: Bench) -> None:
     for _ in range(3):
         session.post(pool.alloc_pages())
     if not bench.broken:
-        for frame in session.close():
-            assert isinstance(frame, Page)
-            pool.put_page(frame)
+        give_back(pool, *session.close())
 
 
 @exhibit(
@@ -139,7 +133,7 @@ def dropped_fragment(bench: Bench) -> None:
     m = bench.machine()
     pool = m.page_pool(flags=4)
     page = pool.alloc_pages().fragment(2)
-    skb = m.alloc_skb(128).add_rx_frag(page, size=1000, truesize=2048).mark_for_recycle()
+    skb = packet_on(page, truesize=2048).mark_for_recycle()
     pool.put_page(page)  # bpf_xdp_adjust_tail
     if bench.broken:
         pool.put_page(page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .catalogue import Bench, exhibit
+from .catalogue import Bench, exhibit, packet_on
 
 
 @exhibit(
@@ -22,10 +22,9 @@ def coalescing_fragments(bench: Bench) -> None:
     """
     m = bench.machine()
     pool = m.page_pool(flags=4)
-    queued = m.alloc_skb(128).add_rx_frag(pool.alloc_pages().fragment(1), size=1000, truesize=4096)
-    queued.mark_for_recycle()
+    queued = packet_on(pool.alloc_pages().fragment(1)).mark_for_recycle()
     page = pool.alloc_pages().fragment(2)
-    first = m.alloc_skb(128).add_rx_frag(page, size=1000, truesize=2048).mark_for_recycle()
+    first = packet_on(page, truesize=2048).mark_for_recycle()
     clone = first.clone()
     merged = queued.try_coalesce(clone)
     m.kfree_skb_partial(clone, merged.stolen)
@@ -51,7 +50,7 @@ def coalescing_race(bench: Bench) -> None:
     """
     m = bench.machine()
     pool = m.page_pool()
-    source = m.alloc_skb(128).add_rx_frag(pool.alloc_pages(), size=1000, truesize=4096).mark_for_recycle()
+    source = packet_on(pool.alloc_pages()).mark_for_recycle()
     clone = source.clone()
     queued = m.alloc_skb(128)
     with m.interrupted(
@@ -79,10 +78,8 @@ def receive_offload_mixes(bench: Bench) -> None:
     """
     m = bench.machine()
     pool = m.page_pool()
-    plain = m.alloc_pages()
-    assert plain is not None
-    first = m.alloc_skb(128).add_rx_frag(plain, size=1000, truesize=4096).gro_start()
-    second = m.alloc_skb(128).add_rx_frag(pool.alloc_pages(), size=1000, truesize=4096).mark_for_recycle()
+    first = packet_on(m.alloc_pages()).gro_start()
+    second = packet_on(pool.alloc_pages()).mark_for_recycle()
     if first.gro_receive(second):
         second.gro_finish()
     else:
@@ -104,7 +101,7 @@ def mirrored_references(bench: Bench) -> None:
     """
     m = bench.machine()
     pool = m.page_pool()
-    skb = m.alloc_skb(128).add_rx_frag(pool.alloc_pages(), size=1000, truesize=4096).mark_for_recycle()
+    skb = packet_on(pool.alloc_pages()).mark_for_recycle()
     if bench.broken:
         skb.frags[0].page.pool_ref()
     else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..handles import Page
-from .catalogue import Bench, exhibit
+from .catalogue import Bench, exhibit, give_back
 
 
 @exhibit(
@@ -70,9 +69,7 @@ def cpumap_leftovers(bench: Bench) -> None:
     for _ in range(8):
         ring.post(pool.alloc_pages())
     if not bench.broken:
-        for frame in ring.close():
-            assert isinstance(frame, Page)
-            pool.put_page(frame)
+        give_back(pool, *ring.close())
 
 
 @exhibit(

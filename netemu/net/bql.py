@@ -1,7 +1,7 @@
 """Byte queue limits: how many bytes of a transmit queue may wait in the NIC, found by watching it run dry.
 
-Source: lib/dynamic_queue_limits.c (dql_queued, dql_avail, dql_completed) and include/linux/netdevice.h
-(netdev_tx_sent_queue, netdev_tx_completed_queue), v4.19 to v6.12.  Counters do not wrap here.
+Source: lib/dynamic_queue_limits.c (dql_queued, dql_avail, dql_completed, dql_reset) and include/linux/netdevice.h
+(netdev_tx_sent_queue, netdev_tx_completed_queue, netdev_tx_reset_queue), v4.19 to v6.12.  Counters do not wrap here.
 """
 
 from __future__ import annotations
@@ -35,6 +35,23 @@ def netdev_tx_completed_queue(k: Kernel, cpu: int, txq: int, count: int) -> None
     q = k.dql[txq]
     if q.adj_limit - q.num_queued >= 0:
         k.txq[txq].xoff &= ~XOFF_STACK
+
+
+@kernel_function(traced=False, entry=True, rare=True)
+def netdev_tx_reset_queue(k: Kernel, cpu: int, txq: int) -> None:
+    """The device has been stopped: nothing is under way any more, and the limit is found anew."""
+    q = k.dql[txq]
+    q.limit = 0
+    q.adj_limit = 0
+    q.num_queued = 0
+    q.num_completed = 0
+    q.last_obj_cnt = 0
+    q.prev_num_queued = 0
+    q.prev_last_obj_cnt = 0
+    q.prev_ovlimit = 0
+    q.lowest_slack = NO_SLACK_YET
+    q.slack_start_time = k.cpu[cpu].clock
+    k.txq[txq].xoff &= ~XOFF_STACK
 
 
 @kernel_function(traced=False)

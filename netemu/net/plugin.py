@@ -21,6 +21,8 @@ from ..mm.layout import NONE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..engine.watch import Watch
+
 Operation = Callable[..., int]
 """A kernel function ``(k, cpu, queue, argument) -> int``, declared with ``entry=True``."""
 
@@ -191,6 +193,13 @@ class Driver(ABC):
     @abstractmethod
     def pages_held(self, nic: Nic) -> Iterator[int]:
         """Page numbers in receive buffers and private caches, a page once."""
+
+    def breaches(self, nic: Nic) -> Iterator[tuple[str, str]]:
+        """What does not agree in the driver's own rings and caches while nothing moves: rule and text (optional)."""
+        yield from ()
+
+    def follow(self, watch: Watch, report: Callable[[str, str], None]) -> None:  # noqa: B027
+        """Put hooks around the driver's own functions on a watched machine, to ``report`` rule and text (optional)."""
 
 
 def path_name(name: str) -> int:

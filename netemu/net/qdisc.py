@@ -2,7 +2,7 @@
 
 One pfifo per transmit queue, as pfifo_fast is for packets of one band.
 Source: net/core/dev.c (netdev_pick_tx, __dev_queue_xmit, net_tx_action) and net/sched/sch_generic.c
-(sch_direct_xmit, __qdisc_run), v4.19 to v6.12.
+(sch_direct_xmit, __qdisc_run, qdisc_reset), v4.19 to v6.12.
 """
 
 from __future__ import annotations
@@ -123,6 +123,17 @@ def dev_queue_xmit(k: Kernel, cpu: int, dev: int, skb: int) -> None:
         xmit_behind_others(k, cpu, txq, skb)
     elif not sch_direct_xmit(k, cpu, txq, skb):
         qdisc_requeue(k, txq, skb)
+
+
+@kernel_function(entry=True, rare=True)
+def qdisc_reset(k: Kernel, cpu: int, txq: int) -> None:
+    """The device goes down: packets that wait for it are dropped."""
+    q = k.txq[txq]
+    while q.qlen > 0:
+        skb = q.qdisc_head - 1
+        q.qdisc_head = k.skb[skb].next
+        q.qlen -= 1
+        kfree_skb(k, cpu, skb)
 
 
 # -- completions let a stopped queue go on ---------------------------------------------------------------------------

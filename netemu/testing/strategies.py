@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netemu import kernel as _kernel  # noqa: F401  first: one order of declarations
-from netemu.handles import Page
+from netemu.engine.era import SWITCHES
+from netemu.handles import Page, PagePool
 from netemu.machine import Machine
+from netemu.net.pool_layout import PP_FLAG_PAGE_FRAG
 from netemu.packets import SkBuff
 from netemu.profiles.eras import era_names
 from netemu.testing.factory import SkbFactory, SkbShape
@@ -38,6 +40,22 @@ OPERATIONS = (
     "consume",
     "kfree",
     "napi_consume",
+    "cut_fragment",
+    "free_fragment",
+    "alloc_piece",
+    "put_piece",
+    "return_pages",
+    "netdev_alloc",
+    "unclone",
+    "pull_tail",
+    "morph",
+    "leave",
+    "free_in_interrupt",
+    "netpoll",
+    "transmit",
+    "complete",
+    "hand_over",
+    "take_over",
 )
 
 
@@ -64,13 +82,14 @@ def skb_shapes(max_linear: int = 1500, max_frags: int = 4) -> st.SearchStrategy[
 def packets(max_size: int = 50, max_length: int = 1514) -> st.SearchStrategy[list[bytes]]:
     """Ethernet frames for :func:`netemu.replay`: IPv4 UDP with varying flows and lengths."""
     return st.lists(
-        st.builds(_udp, st.integers(0, 255), st.integers(0, 255), st.integers(60, max_length)),
+        st.builds(udp_frame, st.integers(0, 255), st.integers(0, 255), st.integers(60, max_length)),
         min_size=1,
         max_size=max_size,
     )
 
 
-def _udp(source: int, target: int, length: int) -> bytes:
+def udp_frame(source: int, target: int, length: int) -> bytes:
+    """One such frame of ``length`` bytes, from 10.0.0.``source`` to port 53 of 10.0.1.``target``."""
     payload = length - 42
     ip = bytes([0x45, 0]) + (28 + payload).to_bytes(2, "big") + bytes(4) + bytes([64, 17, 0, 0])
     ip += bytes([10, 0, 0, source, 10, 0, 1, target])
@@ -101,14 +120,28 @@ def operations(max_size: int = 40) -> st.SearchStrategy[list[Operation]]:
 class Script:
     """Performs operations on a machine, keeping track of what it holds; :meth:`close` gives all of it back."""
 
-    def __init__(self, machine: Machine, cpu: int = 0) -> None:
+    def __init__(self, machine: Machine, cpu: int = 0, mailbox: list[SkBuff] | None = None) -> None:
         self.machine = machine
         self.cpu = cpu
+        self.mailbox: list[SkBuff] = [] if mailbox is None else mailbox
+        """Packets on their way from one CPU to another."""
         self.pool = machine.page_pool(ring_size=64, cpu=cpu)
         self.make = SkbFactory(machine, self.pool)
         self.plain: list[Page] = []
         self.pooled: list[Page] = []
         self.skbs: list[SkBuff] = []
+        self.fragments: list[Page] = []
+        self.pieces: list[Page] = []
+        self.piece_pool = self._piece_pool()
+        self.ring = machine.tx_ring(16)
+
+    def _piece_pool(self) -> PagePool | None:
+        """A pool that hands out pieces of pages, where the kernel has such."""
+        kind = self.machine.switches["pool_frag"]
+        if kind == SWITCHES["pool_frag"].values[0]:
+            return None
+        flags = PP_FLAG_PAGE_FRAG if kind == SWITCHES["pool_frag"].values[1] else 0
+        return self.machine.page_pool(ring_size=64, cpu=self.cpu, flags=flags)
 
     def perform(self, operation: Operation) -> None:
         """One operation; nothing when it needs something that there is none of."""
@@ -116,8 +149,16 @@ class Script:
 
     def close(self) -> None:
         """Give everything back and end the pool."""
+        while self.ring.head != self.ring.tail:
+            self._complete(0, 0)
+        while self.mailbox:
+            self._take_over(0, 0)
         while self.skbs:
             self.machine.consume_skb(self.skbs.pop(), cpu=self.cpu)
+        while self.fragments:
+            self.fragments.pop().frag_free(cpu=self.cpu)
+        while self.pieces:
+            self._put_piece(0, 0)
         while self.plain:
             self.plain.pop().put(cpu=self.cpu)
         while self.pooled:
@@ -206,6 +247,87 @@ class Script:
         if skb is not None:
             self.machine.napi_consume_skb(skb, cpu=self.cpu)
 
+    # -- fragments ---------------------------------------------------------------------------------------------------
+
+    def _cut_fragment(self, n: int, m: int) -> None:
+        self.fragments.append(self.machine.page_frag_alloc(1 + m, cpu=self.cpu))
+
+    def _free_fragment(self, n: int, m: int) -> None:
+        if self.fragments:
+            self.fragments.pop(n % len(self.fragments)).touch().frag_free(cpu=self.cpu)
+
+    def _alloc_piece(self, n: int, m: int) -> None:
+        if self.piece_pool is not None:
+            self.pieces.append(self.piece_pool.alloc_frag(1 + m % 4096, cpu=self.cpu))
+
+    def _put_piece(self, n: int, m: int) -> None:
+        if self.piece_pool is not None and self.pieces:
+            self.piece_pool.put_page(self.pieces.pop(n % len(self.pieces)), direct=bool(m & 1), cpu=self.cpu)
+
+    def _return_pages(self, n: int, m: int) -> None:
+        some, self.pooled = self.pooled[:n], self.pooled[n:]
+        if some:
+            self.pool.put_page_bulk(some, cpu=self.cpu)
+
+    # -- packets in all contexts, and on their way -------------------------------------------------------------------
+
+    def _netdev_alloc(self, n: int, m: int) -> None:
+        with self.machine.process(self.cpu):
+            self.skbs.append(self.machine.netdev_alloc_skb(m % 1600))
+
+    def _unclone(self, n: int, m: int) -> None:
+        skb = self._skb(n)
+        if skb is not None:
+            skb.unclone(cpu=self.cpu)
+
+    def _pull_tail(self, n: int, m: int) -> None:
+        skb = self._skb(n)
+        if skb is not None and skb.data_len:
+            skb.pull_tail(m % skb.data_len)
+
+    def _morph(self, n: int, m: int) -> None:
+        to, source = self._skb(n), self._skb(m)
+        if to is not None and source is not None and to != source:
+            to.morph(source, cpu=self.cpu)
+
+    def _leave(self, n: int, m: int) -> None:
+        skb = self._gone(n)
+        if skb is not None:
+            self.machine.attempt_defer_free(skb, cpu=self.cpu)
+
+    def _free_in_interrupt(self, n: int, m: int) -> None:
+        skb = self._gone(n)
+        if skb is not None:
+            with self.machine.hardirq(self.cpu):
+                self.machine.dev_kfree_skb_irq(skb)
+
+    def _netpoll(self, n: int, m: int) -> None:
+        skb = self._gone(n)
+        if skb is not None:
+            with self.machine.napi(self.cpu, budget=0):
+                self.machine.napi_consume_skb(skb, 0)
+
+    def _transmit(self, n: int, m: int) -> None:
+        skb = self._gone(n) if self.ring.tail - self.ring.head < len(self.ring.slots) else None
+        if skb is not None:
+            self.ring.post(skb)
+            self.ring.sent_queue(skb.len)
+
+    def _complete(self, n: int, m: int) -> None:
+        skb = self.ring.complete() if self.ring.head != self.ring.tail else None
+        if isinstance(skb, SkBuff):
+            self.ring.completed_queue(skb.len)
+            self.machine.napi_consume_skb(skb, cpu=self.cpu)
+
+    def _hand_over(self, n: int, m: int) -> None:
+        skb = self._gone(n)
+        if skb is not None:
+            self.mailbox.append(skb)
+
+    def _take_over(self, n: int, m: int) -> None:
+        if self.mailbox:
+            self.skbs.append(self.mailbox.pop(0))
+
 
 def perform(machine: Machine, script: Sequence[Operation], *, cpu: int = 0) -> None:
     """Perform a script, give everything back, and check the machine."""
@@ -260,4 +382,5 @@ __all__ = [
     "perform",
     "schedules",
     "skb_shapes",
+    "udp_frame",
 ]
