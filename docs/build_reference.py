@@ -18,7 +18,7 @@ import netemu
 import netemu.kernel
 from netemu import policies
 from netemu.engine.kernel import KernelFunction
-from netemu.net import contents, dma, driver, page_pool, plugin, skbuff, stack
+from netemu.net import contents, dma, driver, page_pool, plugin, rx_pages, skbuff, stack
 from netemu.net.policy import policy_get, policy_put
 
 PAGE = Path(__file__).resolve().parent / "reference.md"
@@ -33,14 +33,12 @@ DRIVER_CALLS: dict[Any, tuple[str, ...]] = {
         "take_transmitted",
     ),
     page_pool: (
-        "rx_page",
         "page_pool_alloc_pages",
         "page_pool_put_page",
         "page_pool_recycle_direct",
         "page_pool_release_page",
-        "part_by_policy",
-        "put_kept_pages",
     ),
+    rx_pages: ("rx_page", "part_by_policy", "put_kept_pages"),
     skbuff: ("napi_build_skb", "build_skb", "skb_reserve", "skb_put", "skb_mark_for_recycle", "napi_consume_skb"),
     dma: ("dma_map_page_attrs", "dma_unmap_page_attrs", "dma_sync_single_range_for_cpu"),
     contents: ("address_of_page",),

@@ -24,12 +24,10 @@ from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_put_page,
     page_pool_release_page,
-    part_by_policy,
-    put_kept_pages,
-    rx_page,
 )
 from netemu.net.policy import next_part, settle_references
 from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_any, unpark_page
+from netemu.net.rx_pages import part_by_policy, put_kept_pages, rx_page
 from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.skbuff import (
     build_skb,

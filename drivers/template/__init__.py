@@ -33,14 +33,12 @@ from netemu.net.page_pool import (
     page_pool_put_page,
     page_pool_recycle_direct,
     page_pool_release_page,
-    part_by_policy,
-    put_kept_pages,
-    rx_page,
 )
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import page_column, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from netemu.net.recycle import recycle_draw, refuse_page
+from netemu.net.rx_pages import part_by_policy, put_kept_pages, rx_page
 from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.skbuff import napi_build_skb, napi_consume_skb, skb_mark_for_recycle, skb_put, skb_reserve
 from netemu.net.stack import tx_post

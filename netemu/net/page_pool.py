@@ -19,7 +19,7 @@ from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
 from .journey import CACHED, REFUSED_BY_RATE, RELEASED, RING_FULL, RINGED, STILL_HELD, page_goes
-from .policy import CACHE, KEEP, RING, hold_for_skb, policy_get, policy_put, unshelve_any
+from .policy import CACHE, KEEP, RING, policy_put
 from .pool_layout import (
     CLAMPED_RING_SIZE,
     DEFAULT_RING_SIZE,
@@ -35,7 +35,7 @@ from .pool_layout import (
     RING_LOCKS,
 )
 from .ptr_ring import ring_consume, ring_empty, ring_produce
-from .recycle import REFUSED, stop_recycling
+from .recycle import REFUSED
 
 EINVAL = -22
 E2BIG = -7
@@ -576,30 +576,3 @@ def page_pool_verdict(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
     if foreign:
         spin_unlock(k, cpu, RING_LOCKS + pool)
     return verdict
-
-
-@kernel_function(traced=False, inline=True)
-def rx_page(k: Kernel, cpu: int, rxq: int) -> int:
-    """A page for a receive buffer: one that the policy has kept, else from the queue's pool.  NONE: no memory."""
-    if k.policy[0].active:
-        pfn = policy_get(k, cpu, rxq)
-        if pfn != NONE:
-            return pfn
-    return page_pool_alloc_pages(k, cpu, k.rxq[rxq].pool)
-
-
-@kernel_function(traced=False)
-def part_by_policy(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
-    """A page goes with an skb that does not bring it back: the skb gets a reference, the policy decides on the page."""
-    hold_for_skb(k, cpu, pfn)
-    page_pool_follow(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, policy_put(k, cpu, rxq, pfn))
-
-
-@kernel_function(traced=False)
-def put_kept_pages(k: Kernel, cpu: int, rxq: int) -> None:
-    """Teardown of a queue: recycling ends, and every page that a policy has kept leaves the pool and is dropped."""
-    stop_recycling(k)
-    pfn = unshelve_any(k, cpu, rxq)
-    while pfn != NONE:
-        page_pool_return_page(k, cpu, k.rxq[rxq].pool, pfn)
-        pfn = unshelve_any(k, cpu, rxq)
