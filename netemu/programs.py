@@ -21,7 +21,8 @@ class XdpProgram(Protocol):
 
         What is at the address is called as ``program(k, cpu, rxq, row)`` and answers a verdict; the packet is
         ``k.xdp_buff[row]``.  The device keeps the program for as long as it lives.  If it has a method ``finish``,
-        that is called when the device stops, to raise what could not be raised inside the engine.
+        that is called when the device stops, to raise what could not be raised inside the engine; if it has
+        ``faults``, the report has what that answers (:meth:`netemu.xdp_object.ObjectProgram.faults`).
         """
 
 

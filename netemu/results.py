@@ -95,6 +95,7 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
         "idle_ns": int(k.arrays["cpu"]["idle"].sum()) / 1000,
         "pps": received * 10**12 / virtual_ps if virtual_ps else 0.0,
         "xdp": verdicts,
+        "xdp_faults": [fault for program in nic.programs if hasattr(program, "faults") for fault in program.faults()],
         "page_pool": [pool_report(k, number) for number in range(k.pools[0].count)],
         "ethtool": nic.ethtool(),
         "zone_lock": zone_lock_report(machine),

@@ -71,6 +71,14 @@ class ObjectProgram:
                     machine.sockets.append(socket)
                     entries.bind(key, socket.row + 1)
 
+    def faults(self) -> list[dict[str, Any]]:
+        """Runs that a fault has ended, and why the first was: ``program``, ``runs``, ``packet`` (number), ``first``."""
+        vm = self.program.vm
+        first = vm.first_fault()
+        if first is None:
+            return []
+        return [{"program": str(self), "runs": vm.state.faults, "packet": vm.state.first_packet, "first": str(first)}]
+
     def finish(self) -> None:
         """Raise what a helper in Python raised during the runs."""
         self.program.vm.raise_error()

@@ -32,6 +32,7 @@ def _field(table: str, name: str) -> int:
 
 X_HARD_START, X_DATA, X_DATA_END = (_field("xdp_buff", name) for name in ("hard_start", "data", "data_end"))
 X_DATA_META, X_FRAME_SZ, X_DEV = (_field("xdp_buff", name) for name in ("data_meta", "frame_sz", "dev"))
+X_PACKET = _field("xdp_buff", "packet")
 R_KIND, R_TARGET = _field("xdp_cpu", "kind"), _field("xdp_cpu", "target")
 
 
@@ -68,6 +69,7 @@ def run_on_buffer(vm: State, entry: int, buffer: int, memory: int, target: int, 
         return 0
     vm.ifindex = host.load32(buffer + X_DEV) + 1
     vm.rxq, vm.cpu, vm.now = rxq, cpu, now
+    vm.packet_number = host.load64(buffer + X_PACKET)
     start = vm.data_hard_start + (meta - hard_start)
     vm.from_host(start, memory + meta, end - meta)
     begin(vm, start, end - meta, data - meta)

@@ -36,10 +36,26 @@ def begin(vm: State, start: int, length: int, meta: int) -> int:
     return 0
 
 
+@routine
+def keep_first_fault(vm: State) -> int:
+    """What a report tells of runs that a fault has ended."""
+    vm.first_fault = vm.fault
+    vm.first_program = vm.program
+    vm.first_pc = vm.fault_pc
+    vm.first_address = vm.fault_address
+    vm.first_size = vm.fault_size
+    vm.first_meta = vm.data_meta
+    vm.first_end = vm.data_end
+    vm.first_packet = vm.packet_number
+    return 0
+
+
 @routine(inline=True)
 def finish(vm: State, returned: int) -> int:
     """The verdict of a run: what the program returned, as 32 bits; XDP_ABORTED after a fault."""
     if vm.fault:
+        if vm.faults == 0:
+            keep_first_fault(vm)
         vm.faults += 1
         return XDP_ABORTED
     return returned & LOW32

@@ -37,6 +37,16 @@ _FIELDS = (
     "fault_pc",
     "fault_address",
     "fault_size",
+    # the first of them, kept
+    "first_fault",
+    "first_program",
+    "first_pc",
+    "first_address",
+    "first_size",
+    "first_meta",  # where its packet lay
+    "first_end",
+    "first_packet",
+    "packet_number",  # of the packet under way, in its trace
     "pc",  # of the helper call under way (strict)
     "program",  # index of the running program
     # the packet: arena addresses, like struct xdp_buff

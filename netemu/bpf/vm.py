@@ -351,31 +351,33 @@ class VirtualMachine:
 
     def fault(self) -> Fault | None:
         """Why the last run was ended, if it was."""
-        state = self.state
-        if state.fault == FAULT_NONE:
+        s = self.state
+        if s.fault == FAULT_NONE:
             return None
-        program = self.programs[state.program]
-        pc = min(state.fault_pc, len(program.instructions) - 1)
+        return self._fault(s.fault, s.program, s.fault_pc, s.fault_address, s.fault_size, (s.data_meta, s.data_end))
+
+    def first_fault(self) -> Fault | None:
+        """Why the first of all runs that a fault has ended was ended."""
+        s = self.state
+        if s.faults == 0:
+            return None
+        bounds = (s.first_meta, s.first_end)
+        return self._fault(s.first_fault, s.first_program, s.first_pc, s.first_address, s.first_size, bounds)
+
+    def _fault(self, kind: int, number: int, pc: int, address: int, size: int, packet: tuple[int, int]) -> Fault:
+        program = self.programs[number]
+        pc = min(pc, len(program.instructions) - 1)
         line = program.spec.source_line(pc)
         source = f"{line.file}:{line.line}" if line else ""
         text = interpreter.describe(program.instructions, pc)
-        return Fault(
-            state.fault,
-            program.name,
-            pc,
-            text,
-            state.fault_address,
-            state.fault_size,
-            self._near(state.fault_address),
-            source,
-        )
+        return Fault(kind, program.name, pc, text, address, size, self._near(address, packet), source)
 
-    def _near(self, address: int) -> str:
+    def _near(self, address: int, packet: tuple[int, int]) -> str:
         region: Region | None = self.arena.find(address) if address < self.arena.size else None
         if region is None:
             return "every region (a NULL pointer?)" if address < SLOT else "every region"
         if region is self.packet:
-            return f"the packet ({self.state.data_meta:#x} to {self.state.data_end:#x})"
+            return f"the packet ({packet[0]:#x} to {packet[1]:#x})"
         if region.writable or not region.address <= address < region.address + region.size:
             return f"{region.name} ({region.address:#x} to {region.address + region.size:#x})"
         return f"what may be written: {region.name} is read-only"

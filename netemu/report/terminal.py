@@ -49,6 +49,7 @@ class _Report:
     def print(self, result: Result, call_graph_limit: float) -> None:
         self._headline(result)
         self._beside("Packets", _packets(result), "Throughput (virtual time)", _throughput(result))
+        self._faults(result.get("xdp_faults", []))
         self._call_graph(result, call_graph_limit)
         self._page_pools(result["page_pool"])
         self._ethtool(result["ethtool"])
@@ -129,6 +130,15 @@ class _Report:
         if counted:
             self._title("Driver counters (ethtool -S, those that are not zero)")
             self._folded(counted)
+
+    def _faults(self, faults: Sequence[Mapping[str, Any]]) -> None:
+        for fault in faults:
+            runs = f"{_printable(fault['program'])}: {_counted(fault['runs'], 'run')} ended by a fault (aborted)"
+            self._paragraph(
+                f"{runs}; the first, on packet {fault['packet']}: {_printable(fault['first'])}",
+                indent="  ",
+                style="bold red",
+            )
 
     def _leaks(self, leaks: Sequence[object]) -> None:
         for leak in leaks:

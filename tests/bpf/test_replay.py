@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import netemu
+from netemu.bpf import instructions as bpf
+from netemu.bpf.helper_routines import XDP_PASS
 from netemu.bpf.program import ACTIONS, XdpProgram
 from netemu.pcap import packets
+from netemu.report.terminal import render
 from netemu.xdp_object import ObjectProgram
+from tests.bpf.assembly import EXIT, imm, load, program
 from tests.bpf.shelf import EXAMPLES, object_file
 
 TRACE = Path(__file__).parents[2] / "traces" / "mixed.pcapng"
@@ -47,6 +53,19 @@ def test_what_a_program_made_of_a_packet_is_what_is_sent(tmp_path: Path) -> None
     alone = XdpProgram(object_file("vlan_swap"))
     results = [alone.run(bytes(data)) for _, data, _ in packets(TRACE)]
     assert [bytes(data) for _, data, _ in packets(out)] == [r.data for r in results if r.action == "tx"]
+
+
+def test_a_fault_is_reported_with_its_packet_instruction_and_address() -> None:
+    past_60_bytes = program(load(1, 1, 0, bpf.W), load(0, 1, 60), imm(0, XDP_PASS), EXIT, safety="strict")
+    result = netemu.replay(TRACE, driver="mlx5", xdp=ObjectProgram(past_60_bytes))
+    short = [number for number, (_, data, _) in enumerate(packets(TRACE)) if len(data) < 68]
+    (fault,) = result.to_dict()["xdp_faults"]
+    assert (fault["runs"], fault["packet"]) == (len(short), short[0])
+    assert "instruction 1: r0 = *(u64 *)(r1 +60): 8 bytes at 0x" in fault["first"]
+    assert "outside the packet (0x" in fault["first"]
+    console = Console(file=StringIO(), width=120)
+    render(result.to_dict(), console)
+    assert f"{len(short)} runs ended by a fault (aborted); the first, on packet {short[0]}" in console.file.getvalue()
 
 
 def test_packets_go_to_the_cpus_of_a_cpumap() -> None:
