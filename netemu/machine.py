@@ -24,6 +24,7 @@ from .engine.layout import MAX_DEVICES, Kernel
 from .engine.log import LOG_ROWS, messages_since
 from .engine.path import MAX_NODES, PATH_ROWS
 from .engine.spinlock import LOCK_INTERVALS, MAX_LOCKS
+from .engine.watch import Watch
 from .errors import UsageError
 from .handles import Page, PagePool
 from .injection import Injection, arm
@@ -78,8 +79,9 @@ class Machine(PacketOperations):
     random draw.  ``pcp_batch`` and ``pcp_high`` (pages) override what the kernel computes from the memory.
     ``check``: ``"off"``, ``"quiesce"`` (:meth:`quiesce` and :meth:`assert_clean` look at the state as it stands), or
     ``"every"`` (every operation is followed, in plain Python, and reports come with the history of the page or packet);
-    ``collect``: reports are kept in :attr:`reports` instead of being raised.  Raises :class:`netemu.UsageError` for
-    values that make no sense.
+    ``collect``: reports are kept in :attr:`reports` instead of being raised.  ``watched``: run every kernel function as
+    plain Python, for whoever follows them (``k.watch``).  Raises :class:`netemu.UsageError` for values that make no
+    sense.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Machine(PacketOperations):
         pcp_high: int | None = None,
         check: str = "off",
         collect: bool = False,
+        watched: bool = False,
     ) -> None:
         if check not in CHECK_LEVELS:
             raise UsageError(f"check is one of {', '.join(CHECK_LEVELS)}, not {check!r}")
@@ -165,6 +168,8 @@ class Machine(PacketOperations):
         )
         self.check_level = check
         self.checker = Checker(self.k, collect=collect) if check == "every" else None
+        if watched and self.k.watch is None:
+            self.k.watch = Watch(lambda: None)
         self._told: list[Report] = []
         self._set_up(pages, skbs, pcp_batch, pcp_high)
         self._logged = 0

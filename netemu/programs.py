@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from .engine.jit import JIT
 from .engine.kernel import KernelFunction
 from .errors import UsageError
 from .net import redirect, xdp
@@ -44,15 +45,17 @@ def attach(program: XdpProgram | str, device: NetDevice) -> tuple[int, bool]:
     if isinstance(program, str) and is_object(program):
         from .xdp_object import ObjectProgram
 
-        program = ObjectProgram.from_text(program, cpus=device.machine.cpus, seed=device.machine.seed)
-    elif isinstance(program, str) and ".py:" in program:
+        machine = device.machine
+        compiled = JIT and machine.k.watch is None
+        program = ObjectProgram.from_text(program, cpus=machine.cpus, seed=machine.seed, jit=compiled)
+    elif isinstance(program, str) and (".py:" in program or program.endswith(".py")):
         from .xdp_function import load_function
 
         program = load_function(program)
     if isinstance(program, str):
         if program not in BUILT_IN:
             raise UsageError(
-                f"an XDP program is one of {', '.join(BUILT_IN)}, or FILE.py:NAME, or FILE.o, not {program!r}"
+                f"an XDP program is one of {', '.join(BUILT_IN)}, FILE.py, FILE.py:NAME or FILE.o, not {program!r}"
             )
         function = BUILT_IN[program]
         assert isinstance(function, KernelFunction)

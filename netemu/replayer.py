@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from .netdevice import DeviceSettings
 from .pipeline.arrivals import Rate
 from .pipeline.emulation import Emulation, State
 from .pipeline.feed import Feed
+from .pipeline.journal import is_journal
 from .pipeline.outlet import Outlet
 from .pipeline.sinks import Capture
 from .pipeline.sources import Source, open_source
@@ -30,6 +31,7 @@ from .programs import XdpProgram
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sampling import Sampler
+from .tracing.tracer import Tracer
 
 ACTIONS = {
     "forward": ACTION_FORWARD,
@@ -92,6 +94,9 @@ def replay(
     check: str = "off",
     out: str | os.PathLike[str] | None = None,
     timeline: bool = False,
+    trace_pages: Collection[int] = (),
+    trace_packets: Collection[int] = (),
+    tracepoints: bool = False,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Replay a trace through one emulated device and say where pages and time went.
@@ -110,8 +115,11 @@ def replay(
     ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
     (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
     as for :class:`netemu.Machine`; what is found is in ``leaks``.
-    ``out``: capture file for what was transmitted.
+    ``out``: capture file: a pcap of what was transmitted, or a pcapng that tells what happened to every packet.
     ``timeline``: read gauges and note polls over virtual time, for pictures.
+    ``trace_pages``, ``trace_packets``: tell the life of these pages (by number) and packets (from 0 on, as they come),
+    in ``lives``; ``tracepoints``: every tracepoint that the kernel comes to, in ``tracepoints``.  Such a run is
+    interpreted, a thousand packets or so a second.
     ``progress(packets, bytes read, size or None)`` is called a few times a second and may return True to stop.
 
     Raises :class:`netemu.UsageError` for options, :class:`netemu.CaptureError` for a trace without packets,
@@ -129,6 +137,7 @@ def replay(
     plans = [Plan.parse(text) for text in inject]
     if out is not None and _same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
+    traced = bool(trace_pages or trace_packets or tracepoints)
     with closing(open_source(trace)) as source:
         compiled_before = jit.compile_seconds
         machine = Machine(
@@ -143,9 +152,13 @@ def replay(
             pcp_high=pcp_high,
             check=check,
             collect=True,
+            watched=traced,
         )
+        tracer = Tracer(machine, pages=trace_pages, packets=trace_packets, tracepoints=tracepoints) if traced else None
         policy = set_recycling(machine, recycle)
         plugin = load_driver(driver)
+        if tracer is not None:
+            tracer.follow(plugin)
         nic = machine.netdev(
             plugin,
             queues=min(cpus, plugin.max_queues) if queues is None else queues,
@@ -158,6 +171,8 @@ def replay(
         k.run[0].action = ACTIONS[action]
         k.run[0].netdev_budget = netdev_budget
         _set_consumers(machine, hold_us, consumer_cpu, window, streams)
+        if tracer is not None:
+            tracer.start()
         start_books(machine)
         initial = take_stock(k, nic.pages_held())
         armed = [plan.arm(k, seed) for plan in plans if plan.site != DOWN]
@@ -166,9 +181,11 @@ def replay(
         feed = Feed(k, nic.number, source, arrivals, repeat=repeat, packets=packets, stop_after=down_after)
         with ExitStack() as open_files:
             outlets = []
-            if out is not None:
+            journal = out if out is not None and is_journal(out) else None
+            if out is not None and journal is None:
                 outlets = [Outlet(nic.number, [open_files.enter_context(closing(Capture.create(out)))])]
-            emulation = Emulation(machine, [feed], outlets, sampler=sampler)
+            emulation = Emulation(machine, [feed], outlets, sampler=sampler, journal=journal)
+            open_files.callback(emulation.close)
             try:
                 finished = _emulate(emulation, feed, source, progress)
             finally:
@@ -176,6 +193,10 @@ def replay(
     if feed.error is not None and feed.packets == 0:
         raise feed.error
     data = report(machine, nic, initial_in_use=in_use(initial.places))
+    if tracer is not None:
+        if finished:
+            tracer.came(feed.packets)
+        tracer.end()
     if policy is not None:
         data["policy"] = policy.report(k, range(nic.nic.rxq(0), nic.nic.rxq(0) + nic.nic.queues))
     if sampler is not None:
@@ -199,6 +220,8 @@ def replay(
         with suppress(KernelBug):  # its reports are kept, and say the same
             machine.assert_clean()
         data["leaks"] += [str(report) for report in machine.reports]
+    if tracer is not None:
+        data |= tracer.report()
     if plans:
         data["injected"] = {i.site: {"requests": n, "failed": f} for i, n, f in counted}
     data |= {

@@ -20,7 +20,7 @@ from .engine.kernel import KernelFunction, python_address
 from .engine.layout import Kernel
 from .errors import KernelBug, UsageError
 from .net.xdp_batch import xdp_batched
-from .net.xdp_guest import xdp_guarded, xdp_guest_failed
+from .net.xdp_guest import xdp_checked, xdp_guarded, xdp_guest_failed
 from .net.xdp_layout import XDP_ABORTED
 from .xdp_batch import XdpBatch
 from .xdp_packet import XdpPacket
@@ -67,6 +67,7 @@ class XdpFunction:
         machine = device.machine
         machine.keep_contents()
         k = machine.k
+        k.netdev[device.number].xdp_strict = int(self.on_fault == "raise")
         if not self.batch and jit.JIT and k.watch is None and self.compiled is not False and self.compile():
             assert self._native is not None
             return self._native.address, True
@@ -82,7 +83,7 @@ class XdpFunction:
         if self._native is None and self.compiled is not False:
             failed = xdp_guest_failed if self.on_fault == "raise" else None
             try:
-                self._native = CompiledGuest(self.function, XdpPacket, failed, XDP_ABORTED)
+                self._native = CompiledGuest(self.function, XdpPacket, xdp_checked, failed, XDP_ABORTED)
             except CannotCompile as reason:
                 if self.compiled:
                     raise UsageError(f"XDP program {self} cannot be compiled: {reason}") from reason
@@ -181,8 +182,8 @@ def xdp(
 
 
 def load_function(text: str) -> XdpFunction:
-    """The program NAME of ``FILE.py:NAME``.  Raises UsageError."""
-    file, _, name = text.rpartition(":")
+    """The program NAME of ``FILE.py:NAME``, or the only one of ``FILE.py``.  Raises UsageError."""
+    file, colon, name = (text, "", "") if text.endswith(".py") else text.rpartition(":")
     path = Path(file)
     module_name = f"netemu_xdp_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path.resolve())
@@ -196,9 +197,12 @@ def load_function(text: str) -> XdpFunction:
         raise UsageError(f"XDP program file {path}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
         raise UsageError(f"XDP program file {path}: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if isinstance(found, XdpFunction):
-        return found
-    programs = [n for n, value in vars(module).items() if isinstance(value, XdpFunction)]
+    programs = {n: value for n, value in vars(module).items() if isinstance(value, XdpFunction)}
+    if name in programs:
+        return programs[name]
+    if not colon and len(programs) == 1:
+        return programs.popitem()[1]
     has = f"it has {', '.join(programs)}" if programs else "it has no function under @netemu.xdp"
-    raise UsageError(f"XDP program file {path} has no program {name!r}: {has}")
+    if not colon and programs:
+        raise UsageError(f"XDP program file {path} has several programs, say which, {path}:NAME: {has}")
+    raise UsageError(f"XDP program file {path} has no program{f' {name!r}' if colon else ''}: {has}")

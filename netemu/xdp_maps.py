@@ -104,9 +104,10 @@ class _Hash:
 
     def _find(self, key: int) -> int:
         """Where in ``words`` the key's slot is, or the free one where it would be."""
+        words = self.words
         at = self._home(key)
         where = HEAD + SLOT * at
-        while self.words[where] != 0 and self.words[where + 1] != key:
+        while words[where] != 0 and words[where + 1] != key:
             at = (at + 1) & self.mask
             where = HEAD + SLOT * at
         return where
@@ -184,7 +185,10 @@ class HashMap(_Hash, MutableMapping[int, int]):
 
     def add(self, key: int, amount: int) -> None:
         """Add to the value of a key, which starts at 0."""
-        self.words[self._slot(key) + 2] += amount
+        where = self._find(key)
+        if self.words[where] == 0:
+            where = self._slot(key)
+        self.words[where + 2] += amount
 
     def discard(self, key: int) -> bool:
         """Take a key out; False if it was not there."""

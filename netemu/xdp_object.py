@@ -45,6 +45,8 @@ class ObjectProgram:
         from .bpf.hook import Hook
 
         machine, state = device.machine, self.program.vm.state
+        if self.program.vm.jit and machine.k.watch is not None:
+            raise UsageError(f"{self} was compiled, but this machine is followed step by step: load it with jit=False")
         if self.program.vm.cpus < machine.cpus:
             raise UsageError(f"{self} was loaded for {self.program.vm.cpus} CPUs, the machine has {machine.cpus}")
         state.frame_struct = 32 if machine.k.era[0].xdp_frame_struct == BYTES32 else 40

@@ -24,9 +24,11 @@ ARROWS: dict[str, set[str]] = {
     "policies": {"engine", "mm", "net", "errors"},
     "drivers": {"engine", "mm", "net", "errors"},
     "pcap": {"engine.jit", "errors"},
+    "diff": {"pcap", "errors"},
     "pipeline": {"engine", "mm", "net", "pcap", "errors", "machine", "netdevice"},
     "starts": {"engine", "mm", "net", "policies", "errors"},
     "checks": {"engine", "mm", "net", "errors"},
+    "tracing": {"engine", "mm", "net", "errors", "checks.history", "machine", "profiles"},
     "report": {"errors"},
 }
 # On top: they may import everything below, and nothing below imports them.

@@ -11,16 +11,18 @@ from netemu.engine.layout import Kernel
 from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.mm.page_alloc import page_is_pfmemalloc, put_page
 from netemu.net.dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
+from netemu.net.journey import DRIVER_CACHE, page_goes
 from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_alloc_pages,
     page_pool_defrag_page,
     page_pool_follow,
     page_pool_fragment_page,
-    page_pool_put_by_policy,
     page_pool_put_defragged_page,
     page_pool_recycle_direct,
     page_pool_release_page,
+    page_pool_return_page,
+    page_pool_verdict,
 )
 from netemu.net.policy import KEEP, policy_get, policy_put, settle_references
 from netemu.net.recycle import park_page, recycle_draw, refuse_page, unpark_page
@@ -42,6 +44,7 @@ def mlx5e_rx_cache_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> bool:
         return False
     CACHE(k, q.dev, q.index * CACHE_SIZE + r.cache_tail).page = pfn
     r.cache_tail = following
+    page_goes(k, pfn, DRIVER_CACHE)
     return True
 
 
@@ -85,6 +88,9 @@ def kept_page(k: Kernel, cpu: int, rxq: int) -> int:
     """A page that the recycle policy has kept, ready for the NIC; NONE: there is none to be had."""
     pfn = policy_get(k, cpu, rxq)
     if pfn != NONE:
+        if k.pages[pfn].dma_addr == 0 and not dma_map_page_attrs(k, cpu, pfn):  # it was redirected meanwhile
+            page_pool_return_page(k, cpu, k.rxq[rxq].pool, pfn)
+            return NONE
         if k.era[0].mlx5_rx_cache != 0:
             page_pool_fragment_page(k, cpu, pfn, PAGE_BIAS)
         dma_sync_single_range_for_device(k, cpu, PAGE_SIZE)
@@ -145,7 +151,8 @@ def page_release_fragmented(k: Kernel, cpu: int, rxq: int, pfn: int, used: int) 
         refuse_page(k, pfn)
     if page_pool_defrag_page(k, cpu, pfn, PAGE_BIAS - used) == 0:
         if k.policy[0].active:
-            page_pool_put_by_policy(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING)
+            pool = k.rxq[rxq].pool
+            page_pool_follow(k, cpu, pool, pfn, EVERYTHING, page_pool_verdict(k, cpu, pool, pfn))
         else:
             page_pool_put_defragged_page(k, cpu, k.rxq[rxq].pool, pfn, EVERYTHING, 1)
 
@@ -167,7 +174,8 @@ def page_drop(k: Kernel, cpu: int, rxq: int, pfn: int) -> None:
     if k.era[0].mlx5_rx_cache != 0:
         page_release_fragmented(k, cpu, rxq, pfn, 0)
         return
-    dma_unmap_page_attrs(k, cpu, pfn)
+    if k.pages[pfn].dma_addr != 0:  # zero: kept by a policy after it was redirected
+        dma_unmap_page_attrs(k, cpu, pfn)
     if k.era[0].mlx5_page_drop != 0:  # before, the pool is not told
         page_pool_release_page(k, cpu, pool, pfn)
     put_page(k, cpu, pfn)

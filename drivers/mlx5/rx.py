@@ -14,6 +14,7 @@ from netemu.net.contents import address_of_page, memory_copy, skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.journey import NO_SKB, lost
 from netemu.net.policy import hold_for_skb, next_part
 from netemu.net.skb_layout import SHARED_INFO_SIZE
 from netemu.net.skbuff import (
@@ -409,6 +410,7 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
         skb = skb_from_cqe_nonlinear(k, cpu, rxq, row, length)
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
+        lost(k, packet, NO_SKB)
     elif skb >= 0:
         deliver(k, cpu, rxq, skb, packet, length)
     mlx5e_free_rx_wqe(k, cpu, rxq, row)
@@ -502,6 +504,7 @@ def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
             skb = skb_from_mpwrq_nonlinear(k, cpu, rxq, base, offset, e.length)
         if skb == NONE:
             k.run[0].dropped_no_skb += 1
+            lost(k, e.packet, NO_SKB)
         elif skb >= 0:
             deliver(k, cpu, rxq, skb, e.packet, e.length)
     m = MPWQE(k, q.dev, wqe)

@@ -13,6 +13,7 @@ from netemu.mm.layout import NONE
 from netemu.net.device_layout import TX_XDP, TX_XDP_NDO
 from netemu.net.dma import dma_sync_single_range_for_device, dma_unmap_page_attrs, maintain_lines
 from netemu.net.driver import take_transmitted
+from netemu.net.journey import NOT_XMITTED, TX_FULL, lost
 from netemu.net.page_pool import EVERYTHING, page_pool_put_page
 from netemu.net.redirect import xdp_do_redirect
 from netemu.net.xdp import trace_xdp_exception, xdp_get_buff_len, xdp_prepare_buff, xdp_verdict
@@ -71,6 +72,7 @@ def mlx5e_xdp_handle(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
             return SENT
         trace_xdp_exception(k)
         k.xdp_rxq[rxq].tx_full += 1
+        lost(k, k.xdp_buff[xdp].packet, TX_FULL)
     elif verdict == XDP_REDIRECT:
         if xdp_do_redirect(k, cpu, xdp) == 0:
             r.xdp_redirect += 1
@@ -155,6 +157,7 @@ def xdp_xmit(k: Kernel, cpu: int, dev: int, bulk: int) -> int:
         charge(k, cpu, TX_DMA_UNMAP)
         if k.era[0].xdp_xmit_failure != 0:
             break
+        lost(k, k.xdp_frame[frame].packet, NOT_XMITTED)
         xdp_return_frame_rx_napi(k, cpu, frame)
     return sent
 

@@ -19,6 +19,7 @@ from netemu.net.dma import (
     maintain_lines,
 )
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
+from netemu.net.journey import NO_SKB, lost
 from netemu.net.page_pool import (
     EVERYTHING,
     page_pool_put_page,
@@ -238,6 +239,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
         skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
+        lost(k, packet, NO_SKB)
         free_buffer(k, cpu, rxq, where, 1)
     elif skb != CONSUMED and k.era[0].netsec_rx == BUFFER_PAGE:
         part_with_page(k, cpu, rxq, skb, where // PAGE_SIZE)

@@ -14,6 +14,7 @@ from netemu.net.bql import netdev_tx_sent_queue
 from netemu.net.device_layout import TX_XDP, TX_XDP_NDO
 from netemu.net.dma import dma_sync_single_range_for_device, maintain_lines
 from netemu.net.driver import take_transmitted
+from netemu.net.journey import NOT_XMITTED, TX_FULL, lost
 from netemu.net.page_pool import page_pool_put_page
 from netemu.net.redirect import xdp_do_redirect
 from netemu.net.xdp import trace_xdp_exception, xdp_prepare_buff, xdp_verdict
@@ -49,6 +50,7 @@ def netsec_run_xdp(k: Kernel, cpu: int, rxq: int, where: int, length: int, packe
         if netsec_xdp_xmit_back(k, cpu, rxq, xdp):
             return False
         k.xdp_rxq[rxq].tx_full += 1
+        lost(k, x.packet, TX_FULL)
     elif verdict == XDP_REDIRECT:
         if xdp_do_redirect(k, cpu, xdp) == 0:
             return False
@@ -113,6 +115,7 @@ def xdp_xmit(k: Kernel, cpu: int, dev: int, bulk: int) -> int:
             continue
         if k.era[0].xdp_xmit_failure != 0:
             break
+        lost(k, k.xdp_frame[b.frame[i]].packet, NOT_XMITTED)
         xdp_return_frame_rx_napi(k, cpu, b.frame[i])
     return sent
 

@@ -28,6 +28,7 @@ from netemu.net.driver import (
     ring_rx_doorbell,
     take_transmitted,
 )
+from netemu.net.journey import NO_SKB, lost
 from netemu.net.page_pool import (
     page_pool_put_page,
     page_pool_recycle_direct,
@@ -128,6 +129,7 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
     skb = template_build_skb(k, cpu, rxq, pfn, length)
     if skb == NONE:
         k.run[0].dropped_no_skb += 1
+        lost(k, packet, NO_SKB)
         page_pool_recycle_direct(k, cpu, q.pool, pfn)
         return 1
     deliver(k, cpu, rxq, skb, packet, length)

@@ -82,7 +82,7 @@ class PageShadow:
         if self.place:
             lines.append(f"kept in {self.place}")
         if self.bias:
-            lines.append(f"{self.bias} references of a page fragment cache")
+            lines.append(f"{self.bias} references taken in advance, for fragments or packets to come")
         counted: dict[str, int] = {}
         for ref in [*self.shares, *self.plain]:
             counted[str(ref)] = counted.get(str(ref), 0) + 1
@@ -93,16 +93,18 @@ class PageShadow:
 class Notes:
     """What the followers of one thread of emulated code have to remember until the call they are in returns.
 
-    ``hint``: the reference that the next drop is about; ``taken``: references taken meanwhile, while somebody wants to
-    know; ``in_cache``: inside a page fragment cache, whose references are its bias; ``quiet``: inside a pool function
-    that says itself what it hands out; ``recycling``: inside a return; ``counted``: inside one that has counted the
-    fragment already; ``releasing``: data being released, and how many of its fragments are gone; ``copied_to``,
-    ``appended``: shared infos that the next step is about; ``stolen_from``: the data whose head is being taken.
+    ``hint``: the reference that the next drop is about; ``taken``: references taken meanwhile, while somebody wants
+    to know; ``advance``: taking references in advance for a recycle policy, which are bias too; ``in_cache``: inside
+    a page fragment cache, whose references are its bias; ``quiet``: inside a pool function that says itself what it
+    hands out; ``recycling``: inside a return; ``counted``: inside one that has counted the fragment already;
+    ``releasing``: data being released, and how many of its fragments are gone; ``copied_to``, ``appended``: shared
+    infos that the next step is about; ``stolen_from``: the data whose head is being taken.
     """
 
     hint: Ref | None = None
     taken: list[Ref] | None = None
     in_cache: int = 0
+    advance: int = 0
     quiet: int = 0
     recycling: int = 0
     counted: int = 0

@@ -50,7 +50,10 @@ class MemoryRules:
         self.ledger.born(pfn, order)
 
     def page_ref_add(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> None:
-        self.ledger.take(self.ledger.of(pfn), n)
+        if self.ledger.notes.advance:
+            self.ledger.of(pfn).bias += n
+        else:
+            self.ledger.take(self.ledger.of(pfn), n)
         body(k, cpu, pfn, n)
 
     def page_ref_sub_and_test(self, body: Body, k: Kernel, cpu: int, pfn: int, n: int) -> bool:

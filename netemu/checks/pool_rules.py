@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
 from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
-from ..net import dma, page_pool, page_pool_frag, page_pool_shutdown, ptr_ring, skb_coalesce
+from ..net import dma, page_pool, page_pool_frag, page_pool_shutdown, policy, ptr_ring, skb_coalesce
 from ..net.pool_layout import PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from .history import LONGEST, Event, context_of
 from .ledger import Ledger, PageShadow
@@ -59,6 +59,9 @@ class PoolRules:
         hooks: list[tuple[Any, Any]] = [
             (page_pool.page_pool_alloc_pages, self.alloc_pages),
             (page_pool_frag.page_pool_alloc_frag, self.alloc_frag),
+            (policy.policy_get, self.policy_get),
+            (policy.hold_for_skb, self.hold_for_skb),
+            (policy.settle_references, self.settle_references),
             (page_pool.page_pool_refill_alloc_cache, self.refill),
             (page_pool.page_pool_set_pp_info, self.set_pp_info),
             (page_pool.page_pool_is_last_frag, self.is_last_frag),
@@ -197,6 +200,37 @@ class PoolRules:
             where = f"offset {k.pools[0].frag_offset}"
             self.ledger.share_out(pfn, f"fragment of {size} bytes at {where} handed out by page_pool {pool}")
         return pfn
+
+    def policy_get(self, body: Body, k: Kernel, cpu: int, rxq: int) -> int:
+        """A page that was kept when it came back to its pool is the driver's again; another one always was."""
+        pfn: int = body(k, cpu, rxq)
+        if pfn != NONE:
+            shadow = self.ledger.of(pfn)
+            if shadow.pool is not None and not shadow.shares:
+                self.ledger.share_out(pfn, "handed out by the recycle policy")
+        return pfn
+
+    def hold_for_skb(self, body: Body, k: Kernel, cpu: int, pfn: int) -> None:
+        """A reference for a packet; a policy may have taken it, with many others, in advance."""
+        if not k.policy[0].bias:
+            body(k, cpu, pfn)
+            return
+        notes, shadow = self.ledger.notes, self.ledger.of(pfn)
+        notes.advance += 1
+        try:
+            body(k, cpu, pfn)
+        finally:
+            notes.advance -= 1
+        shadow.bias -= 1
+        self.ledger.take(shadow, 1)
+
+    def settle_references(self, body: Body, k: Kernel, cpu: int, pfn: int) -> None:
+        """What was taken in advance goes back."""
+        self.ledger.notes.in_cache += 1
+        try:
+            body(k, cpu, pfn)
+        finally:
+            self.ledger.notes.in_cache -= 1
 
     def set_pp_info(self, body: Body, k: Kernel, pool: int, pfn: int) -> None:
         body(k, pool, pfn)

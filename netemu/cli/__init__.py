@@ -13,6 +13,7 @@ COMMANDS = Commands(
         "replay",
         "tap",
         "compare",
+        "diff",
         "sweep",
         "export",
         "policies",

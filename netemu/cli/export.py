@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-FORMATS = ("folded", "perf-script", "speedscope", "perfetto", "ethtool", "netlink", "html")
+FORMATS = ("folded", "perf-script", "speedscope", "perfetto", "ftrace", "ethtool", "netlink", "html")
 
 
 @click.command("export", short_help="Turn the JSON of a replay into what other tools read.")
@@ -18,7 +18,7 @@ FORMATS = ("folded", "perf-script", "speedscope", "perfetto", "ethtool", "netlin
 def command(result: str, form: str) -> None:
     """Read RESULT (the JSON of netemu replay; - is standard input) and print it in another format.
 
-    perfetto and html need a result with a timeline: replay --timeline --json.
+    perfetto and html need a result with a timeline: replay --timeline --json; ftrace one with --tracepoints.
     """
     from netemu.report import formats
 

@@ -13,6 +13,7 @@ _HELP = {
     "speedscope": "Write JSON for speedscope, a profile for each CPU.",
     "perfetto": "Write JSON for Perfetto and chrome://tracing: polls and gauges over virtual time.",
     "perf-script": "Write text as perf script prints it.",
+    "ftrace": "Write the kernel's tracepoints as its trace file has them. Runs interpreted.",
     "ethtool": "Write the counters as ethtool -S prints them.",
     "netlink": "Write the page_pools as page-pool-get and page-pool-stats-get answer.",
 }
@@ -36,6 +37,13 @@ def need_timeline(files: Mapping[str, str]) -> bool:
     from netemu.report.formats import NEED_TIMELINE
 
     return any(form in NEED_TIMELINE for form in files)
+
+
+def need_tracepoints(files: Mapping[str, str]) -> bool:
+    """Does one of the formats show tracepoints?"""
+    from netemu.report.formats import NEED_TRACEPOINTS
+
+    return any(form in NEED_TRACEPOINTS for form in files)
 
 
 def write(files: Mapping[str, str], result: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import exports, values
+from netemu.cli import exports, tracing, values
 from netemu.cli.bpf_options import SAFETY, map_entries
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
@@ -58,7 +58,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--xdp",
-    metavar="FILE.o[:PROGRAM]|FILE.py:NAME|drop|pass|tx|redirect|aborted",
+    metavar="FILE.o[:PROGRAM]|FILE.py[:NAME]|drop|pass|tx|redirect|aborted",
     help="XDP program that sees every received packet first.",
 )
 @click.option(
@@ -117,7 +117,12 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 @click.option(
     "--timeline", is_flag=True, help="Add to the JSON what the gauges showed over virtual time, and each poll."
 )
-@click.option("--out", metavar="FILE.pcap|FILE.pcapng", help="Write the transmitted packets to this capture.")
+@tracing.options
+@click.option(
+    "--out",
+    metavar="FILE.pcap|FILE.pcapng",
+    help="Write the transmitted packets to a pcap, or what happened to every packet to a pcapng.",
+)
 @click.option(
     "--call-graph-limit",
     type=click.FloatRange(min=0, max=100),
@@ -147,7 +152,11 @@ def command(
 
     files = exports.taken_from(replayed)
     timeline = timeline or exports.need_timeline(files)
-    compile_if_needed()
+    followed = tracing.taken_from(replayed)
+    if exports.need_tracepoints(files):
+        followed["tracepoints"] = True
+    if not followed:
+        compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
         try:
@@ -155,6 +164,7 @@ def command(
                 "/dev/stdin" if trace == "-" else trace,
                 timeline=timeline,
                 progress=progress,
+                **followed,
                 **replay_arguments(replayed),
             )
         finally:
@@ -196,6 +206,9 @@ def _object_program(arguments: dict[str, Any], safety: str, maps: dict[str, Any]
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
+        return
+    if "lives" in result.to_dict():
+        tracing.show(result.to_dict())
         return
     from rich.console import Console
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from netemu.cli import exports
+from netemu.cli import exports, tracing
 from netemu.cli.replay import command as replay_command
 from netemu.cli.replay import replay_arguments
 from netemu.errors import UsageError
@@ -32,6 +32,7 @@ def parse(trace: str, options: str | Sequence[str]) -> dict[str, Any]:
     refused = [f"--{form}" for form in exports.taken_from(given)]
     refused += [f"--{name.removeprefix('as_')}" for name in _OUTPUTS[:2] if given[name]]
     refused += ["--out"] if given["out"] else []
+    refused += [tracing.OPTIONS[name] for name in tracing.taken_from(given)]
     if refused:
         raise UsageError(f"{', '.join(refused)} cannot be used here: the command writes its own results")
     for name in _OUTPUTS:

@@ -33,9 +33,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option("--cpus", type=_AT_LEAST_ONE, default=1, show_default=True, help="Emulated CPUs.")
 @click.option("--queues", type=_AT_LEAST_ONE, default=1, show_default=True, help="RX/TX queue pairs of each NIC.")
-@click.option("--xdp", metavar="FILE.py:NAME|drop|pass|tx|aborted", help="XDP program on every NIC.")
+@click.option("--xdp", metavar="FILE.py[:NAME]|drop|pass|tx|aborted", help="XDP program on every NIC.")
 @click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
-@click.option("--out", metavar="FILE.pcapng", help="Write what the NICs transmit to this capture.")
+@click.option("--out", metavar="FILE.pcapng", help="Write what happens to every packet to this capture.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="End by itself after so long.")
 @click.option("--json", "as_json", is_flag=True, help="At the end, print JSON instead of a table.")
 def command(
@@ -61,8 +61,7 @@ def command(
 
     import netemu
     from netemu.cli.progress import compile_if_needed
-    from netemu.pcap import PcapngWriter
-    from netemu.pipeline import Capture, Pipeline, Tap
+    from netemu.pipeline import Pipeline, Tap
     from netemu.warm import warm_up
 
     taps = [Tap(name, mtu=mtu) for name in names]
@@ -70,14 +69,9 @@ def command(
     warm_up()  # loads what is compiled, so that the first packets do not wait for it
     machine = netemu.Machine(**machine_options)
     devices = [machine.netdev(driver, queues=queues, mtu=mtu, xdp=xdp) for _ in names]
-    sinks: list[list[Any]] = [[tap] for tap in taps]
-    if out is not None:
-        writer = PcapngWriter(out)
-        for tap, mine in zip(taps, sinks, strict=True):
-            mine.append(Capture(writer, writer.add_interface(tap.name)))
-    pipeline = Pipeline(machine, realtime=True, grace=1.0)
-    for device, tap, mine, other in zip(devices, taps, sinks, reversed(devices), strict=True):
-        pipeline.plug(device, source=tap, sinks=mine).route(device, other)
+    pipeline = Pipeline(machine, realtime=True, grace=1.0, journal=out)
+    for device, tap, other in zip(devices, taps, reversed(devices), strict=True):
+        pipeline.plug(device, source=tap, sinks=tap).route(device, other)
     there = f"{' and '.join(tap.name for tap in taps)} {'is' if len(taps) == 1 else 'are'} there"
     click.echo(f"netemu: {there}; Ctrl-C ends it", err=True)
     trio.run(_until_told, pipeline, seconds)

@@ -78,15 +78,16 @@ class CannotCompile(Exception):
 class CompiledGuest:
     """A guest in native code, behind an address for :func:`~netemu.engine.kernel.indirect`.
 
-    It is called as ``f(k, cpu, rxq, row)``; the guest gets ``subject(k, cpu, row)`` and answers an integer.  When it
-    gives up, the result is that of the kernel function ``failed(k, cpu, row, code, detail)``, or ``aborted`` if that is
-    None.  Raises CannotCompile.
+    It is called as ``f(k, cpu, rxq, row)``; the guest gets ``subject(k, cpu, row)`` and answers an integer, and what
+    the kernel function ``checked(k, cpu, row, answer)`` makes of that is the result.  When the guest gives up, it is
+    that of the kernel function ``failed(k, cpu, row, code, detail)``, or ``aborted`` if that is None.
+    Raises CannotCompile.
     """
 
-    def __init__(self, function: Callable[..., Any], subject: type, failed: Any, aborted: int) -> None:
+    def __init__(self, function: Callable[..., Any], subject: type, checked: Any, failed: Any, aborted: int) -> None:
         from .guest_native import compiled
 
-        self.address, self._kept = compiled(function, subject, failed, aborted)
+        self.address, self._kept = compiled(function, subject, checked, failed, aborted)
 
 
 class CompiledRoutine:

@@ -221,7 +221,9 @@ def _maker(python: type) -> Any:
 # -- guests ----------------------------------------------------------------------------------------------------------
 
 
-def compiled(function: Any, subject: type, failed: KernelFunction | None, aborted: int) -> tuple[int, object]:
+def compiled(
+    function: Any, subject: type, checked: KernelFunction, failed: KernelFunction | None, aborted: int
+) -> tuple[int, object]:
     """See :class:`netemu.engine.guest.CompiledGuest`: the address, and what has to stay alive for it."""
     with jit.Timed():
         for python in CLASSES:
@@ -233,7 +235,7 @@ def compiled(function: Any, subject: type, failed: KernelFunction | None, aborte
             (made,) = program.overloads.values()
             if not isinstance(types.unliteral(made.signature.return_type), types.Integer):
                 raise CannotCompile(f"it answers {made.signature.return_type}, not always an integer")
-            whole = njit(**_OPTIONS, no_cpython_wrapper=True)(_entry(program, make, failed, aborted))
+            whole = njit(**_OPTIONS, no_cpython_wrapper=True)(_entry(program, make, checked, failed, aborted))
             whole.compile((kernel_type(), types.int64, types.int64, types.int64))
         except CannotCompile:
             raise
@@ -244,27 +246,28 @@ def compiled(function: Any, subject: type, failed: KernelFunction | None, aborte
     return pointer, whole
 
 
-def _entry(program: Any, make: Any, failed: KernelFunction | None, aborted: int) -> Any:
+def _entry(program: Any, make: Any, checked: KernelFunction, failed: KernelFunction | None, aborted: int) -> Any:
+    made_of = checked._compile()
     if failed is None:
 
         def run_or_abort(k: Any, cpu: Any, rxq: Any, row: Any) -> Any:
-            verdict = 0
+            result = 0
             try:
-                verdict = program(make(k, cpu, row))
+                result = made_of(k, cpu, row, program(make(k, cpu, row)))
             except Exception:
-                verdict = aborted
-            return verdict
+                result = aborted
+            return result
 
         return run_or_abort
     give_up = failed._compile()
 
     def run(k: Any, cpu: Any, rxq: Any, row: Any) -> Any:
-        verdict = 0
+        result = 0
         try:
-            verdict = program(make(k, cpu, row))
+            result = made_of(k, cpu, row, program(make(k, cpu, row)))
         except Exception:
-            verdict = give_up(k, cpu, row, _take_note(0), _take_note(1))
-        return verdict
+            result = give_up(k, cpu, row, _take_note(0), _take_note(1))
+        return result
 
     return run
 

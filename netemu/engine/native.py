@@ -357,7 +357,10 @@ def indirect(_context: Any, k: Any, address: Any, a: Any, b: Any, c: Any) -> Any
 
 @intrinsic  # type: ignore[untyped-decorator]
 def call_python(_context: Any, k: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Call the Python object at the address ``function`` with four integers; 0 if it raises, which Python reports."""
+    """Call the Python object at the address ``function`` with four integers.
+
+    0 if it raises, which Python reports; the least integer if it answers one that does not fit.
+    """
 
     def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         api = context.get_python_api(builder)
@@ -373,6 +376,9 @@ def call_python(_context: Any, k: Any, function: Any, a: Any, b: Any, c: Any, d:
             with answered:
                 builder.store(api.long_as_longlong(result), answer)
                 api.decref(result)
+                with builder.if_then(cgutils.is_not_null(builder, api.err_occurred()), likely=False):
+                    api.err_clear()
+                    builder.store(ir.Constant(I64, -(1 << 63)), answer)
             with raised:
                 api.err_write_unraisable(callee)
         api.gil_release(held)

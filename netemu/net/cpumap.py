@@ -12,6 +12,7 @@ from ..engine.layout import Kernel
 from ..engine.path import charge, enter
 from ..engine.spinlock import lock_class, spin_lock_inlined, spin_unlock
 from ..mm.layout import NONE, PAGE_SIZE
+from .journey import BY_CPUMAP, lost
 from .page_pool import RING_LOCK, RING_SLOT, RING_UNLOCK, page_pool_release_page
 from .skb_alloc import __build_skb, skb_data_align, skb_mark_for_recycle, skb_put, skb_reserve
 from .skb_data import skb_add_rx_frag
@@ -66,6 +67,7 @@ def bq_flush_to_queue(k: Kernel, cpu: int, entry: int) -> None:
     charge(k, cpu, RING_UNLOCK)
     spin_unlock(k, cpu, RINGS + entry)
     for i in range(refused):
+        lost(k, k.xdp_frame[b.frame[i]].packet, BY_CPUMAP)
         xdp_return_frame_rx_napi(k, cpu, b.frame[i])
     e.drops += refused
     k.xdp[0].cpumap_drops += refused
@@ -136,6 +138,7 @@ def cpumap_frame(k: Kernel, cpu: int, entry: int) -> None:
     skb = cpu_map_build_skb(k, cpu, frame)
     if skb == NONE:
         k.xdp[0].cpumap_drops += 1
+        lost(k, k.xdp_frame[frame].packet, BY_CPUMAP)
         xdp_return_frame(k, cpu, frame)
         return
     frame_forget(k, cpu, frame)

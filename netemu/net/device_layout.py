@@ -79,6 +79,7 @@ table(
         ("tx_cq_budget", "i4"),
         ("xdp_prog", "i8"),  # address of the XDP program, for indirect(); 0: none
         ("xdp_python", "i8"),  # what xdp_guarded and xdp_batched call, for call_python()
+        ("xdp_strict", "i4"),  # 1: a verdict that there is not is a fault, as xdp_checked has it
         ("xdp_looks", "i4"),  # 1: the program looks at the bytes of packets
         ("xdp_gathers", "i4"),  # 1: ndo_xdp_xmit takes frames of several buffers
         ("rx_packets", "i8"),

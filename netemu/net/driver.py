@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..engine.kernel import inlined, prefetch
 from ..engine.layout import Kernel
+from ..mm.layout import PAGE_SIZE
 from .contents import dma_write, zero_memory
 from .device_layout import TX_SKB
+from .journey import journeys_are_kept, land_on_page
 from .stack import napi_gro_receive
 
 
@@ -20,6 +22,8 @@ def dma_frame(k: Kernel, address: int, start: int, count: int) -> None:
     """The NIC writes ``count`` bytes of the arriving frame, from byte ``start`` on, to ``address`` in memory."""
     if k.run[0].keep_contents:
         f = k.feed[k.run[0].arriving]
+        if journeys_are_kept(k):
+            land_on_page(k, k.run[0].arrived, address // PAGE_SIZE)
         captured = min(max(f.caplen - start, 0), count)
         dma_write(k, f.offset + start, address, captured)
         zero_memory(k, address + captured, count - captured)

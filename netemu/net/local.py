@@ -11,6 +11,7 @@ from ..engine.agenda import act_no_later
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from .device_layout import NEVER
+from .journey import BY_CONSUMER, arrived_at_consumer, lost
 from .skbuff import consume_skb, kfree_skb, skb_attempt_defer_free
 
 MAX_STREAMS = 4096
@@ -27,6 +28,7 @@ def ip_local_deliver(k: Kernel, cpu: int, skb: int) -> None:
     s = k.softirq[consumer]
     if s.held_tail - s.held_head > run.held_mask:
         run.dropped_by_consumer += 1
+        lost(k, k.skb_packet[skb], BY_CONSUMER)
         stream_left(k, cpu, skb)
         kfree_skb(k, cpu, skb)
         return
@@ -47,6 +49,7 @@ def consume_held(k: Kernel, cpu: int) -> None:
     s.held_head += 1
     s.delivered += 1
     k.run[0].delivered += 1
+    arrived_at_consumer(k, k.skb_packet[skb])
     stream_left(k, cpu, skb)
     owner = k.skb[skb].alloc_cpu
     if k.era[0].skb_defer == 0 or owner == cpu:

@@ -18,6 +18,7 @@ from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE, PG_PFMEMALLOC
 from ..mm.page_alloc import __alloc_pages, alloc_pages_bulk, compound_head, page_is_pfmemalloc, put_page
 from .dma import dma_map_page_attrs, dma_sync_single_range_for_device, dma_unmap_page_attrs
+from .journey import CACHED, REFUSED_BY_RATE, RELEASED, RING_FULL, RINGED, STILL_HELD, page_goes
 from .policy import CACHE, KEEP, RING, hold_for_skb, policy_get, policy_put, unshelve_any
 from .pool_layout import (
     CLAMPED_RING_SIZE,
@@ -328,6 +329,7 @@ def page_pool_clear_pp_info(k: Kernel, pfn: int) -> None:
 def page_pool_release_page(k: Kernel, cpu: int, pool: int, pfn: int) -> None:
     """Disconnect a page from the pool: unmapped, unsigned, off the books.  The caller keeps its reference."""
     tracepoint(k, PAGE_RELEASED, pfn, pool)
+    page_goes(k, pfn, RELEASED)
     p = k.pool[pool]
     if p.flags & PP_FLAG_DMA_MAP:
         dma_unmap_page_attrs(k, cpu, pfn)
@@ -367,6 +369,7 @@ def page_pool_recycle_in_cache(k: Kernel, pool: int, pfn: int) -> bool:
         return False
     push_cache(k, pool, pfn)
     p.recycle_cached += 1
+    page_goes(k, pfn, CACHED)
     return True
 
 
@@ -380,6 +383,7 @@ def page_pool_recycle_in_ring(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     spin_unlock(k, cpu, RING_LOCKS + pool)
     if produced:
         k.pool[pool].recycle_ring += 1
+        page_goes(k, pfn, RINGED)
     return produced
 
 
@@ -409,6 +413,7 @@ def __page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, di
             return NONE
         return pfn
     k.pool[pool].recycle_released_refcnt += 1
+    page_goes(k, pfn, REFUSED_BY_RATE if page.where == REFUSED else STILL_HELD)
     page_pool_release_page(k, cpu, pool, pfn)
     put_page(k, cpu, pfn)
     return NONE
@@ -420,6 +425,7 @@ def page_pool_put_defragged_page(k: Kernel, cpu: int, pool: int, pfn: int, sync:
     pfn = __page_pool_put_page(k, cpu, pool, pfn, sync, direct)
     if pfn != NONE and not page_pool_recycle_in_ring(k, cpu, pool, pfn):
         k.pool[pool].recycle_ring_full += 1
+        page_goes(k, pfn, RING_FULL)
         page_pool_return_page(k, cpu, pool, pfn)
 
 
@@ -441,7 +447,7 @@ def page_pool_put_page(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, dire
     """Return a page, or one fragment of it.  ``sync``: bytes touched; ``direct``: the caller is the pool's consumer."""
     if page_pool_is_last_frag(k, cpu, pool, pfn):
         if k.policy[0].active and k.pool[pool].rxq != 0:
-            page_pool_put_by_policy(k, cpu, pool, pfn, sync)
+            page_pool_follow(k, cpu, pool, pfn, sync, page_pool_verdict(k, cpu, pool, pfn))
         else:
             page_pool_put_defragged_page(k, cpu, pool, pfn, sync, direct)
 
@@ -460,6 +466,11 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
         pfn = compound_head(k, k.page_array[i])
         if not page_pool_is_last_frag(k, cpu, pool, pfn):
             continue
+        if k.policy[0].active and k.pool[pool].rxq != 0:
+            verdict = page_pool_verdict(k, cpu, pool, pfn)
+            if verdict != RING:
+                page_pool_follow(k, cpu, pool, pfn, EVERYTHING, verdict)
+                continue
         pfn = __page_pool_put_page(k, cpu, pool, pfn, EVERYTHING, 0)
         if pfn != NONE:
             k.page_array[kept] = pfn
@@ -473,11 +484,13 @@ def page_pool_put_page_bulk(k: Kernel, cpu: int, pool: int, count: int) -> None:
         if not ring_produce(k, pool, k.page_array[stored]):
             k.pool[pool].recycle_ring_full += 1
             break
+        page_goes(k, k.page_array[stored], RINGED)
         stored += 1
     charge(k, cpu, RING_UNLOCK)
     spin_unlock(k, cpu, RING_LOCKS + pool)
     k.pool[pool].recycle_ring += stored
     for i in range(stored, kept):
+        page_goes(k, k.page_array[i], RING_FULL)
         page_pool_return_page(k, cpu, pool, k.page_array[i])
 
 
@@ -554,15 +567,15 @@ def page_pool_follow(k: Kernel, cpu: int, pool: int, pfn: int, sync: int, verdic
 
 
 @kernel_function(traced=False)
-def page_pool_put_by_policy(k: Kernel, cpu: int, pool: int, pfn: int, sync: int) -> None:
-    """Ask the recycle policy of the pool's queue about a whole page, and do as it says."""
+def page_pool_verdict(k: Kernel, cpu: int, pool: int, pfn: int) -> int:
+    """What the recycle policy of the pool's queue says about a whole page."""
     foreign = k.pool[pool].napi_cpu != cpu + 1  # the shelf is the consumer's: other CPUs need the ring's lock for it
     if foreign:
         spin_lock_inlined(k, cpu, RING_LOCKS + pool, RING_LOCK)
     verdict = policy_put(k, cpu, k.pool[pool].rxq - 1, pfn)
     if foreign:
         spin_unlock(k, cpu, RING_LOCKS + pool)
-    page_pool_follow(k, cpu, pool, pfn, sync, verdict)
+    return verdict
 
 
 @kernel_function(traced=False, inline=True)

@@ -19,7 +19,8 @@ from ..engine.kernel import indirect, inlined, kernel_function
 from ..engine.layout import Kernel, table
 from ..mm.buddy import touch_page
 from ..mm.layout import NONE, PAGE_SIZE
-from ..mm.page_alloc import page_is_pfmemalloc, page_ref_add
+from ..mm.page_alloc import page_is_pfmemalloc, page_ref_add, page_ref_sub_and_test
+from .journey import SHELVED, page_goes
 from .pool_layout import PP_ALLOC_CACHE_SIZE
 from .recycle import PARKED, uniform_draw
 
@@ -166,6 +167,7 @@ def policy_put(k: Kernel, cpu: int, rxq: int, pfn: int) -> int:
             k.page_share[pfn].settled = 1 if others(k, cpu, pfn) <= 1 else 0
         if shelve(k, cpu, rxq, pfn):
             s.keep += 1
+            page_goes(k, pfn, SHELVED)
             return KEEP
         verdict = PAGE_ALLOCATOR
     settle_references(k, cpu, pfn)
@@ -231,7 +233,7 @@ def hold_for_skb(k: Kernel, cpu: int, pfn: int) -> None:
 def settle_references(k: Kernel, cpu: int, pfn: int) -> None:
     """Give back what was taken in advance, so that the page counts its holders again."""
     if k.policy[0].bias and k.page_share[pfn].bias > 1:
-        page_ref_add(k, cpu, pfn, 1 - k.page_share[pfn].bias)
+        page_ref_sub_and_test(k, cpu, pfn, k.page_share[pfn].bias - 1)
         k.page_share[pfn].bias = 0
 
 

@@ -13,6 +13,7 @@ from ..engine.layout import Kernel
 from ..engine.spinlock import lock_class, spin_lock, spin_unlock
 from .bql import netdev_tx_completed_queue, netdev_tx_sent_queue
 from .device_layout import MAX_QUEUES, NR_OPS, OP_XMIT, XOFF_DRIVER, XPS_CPU, XPS_RXQ
+from .journey import BY_QDISC, lost
 from .skbuff import kfree_skb
 
 TX_QUEUE_LEN = 1000
@@ -43,6 +44,7 @@ def sch_direct_xmit(k: Kernel, cpu: int, txq: int, skb: int) -> bool:
     q = k.txq[txq]
     if injected(k, TX_SITE):
         k.run[0].dropped_by_qdisc += 1
+        lost(k, k.skb_packet[skb], BY_QDISC)
         kfree_skb(k, cpu, skb)
         return True
     spin_lock(k, cpu, TX_LOCKS + txq)
@@ -64,6 +66,7 @@ def qdisc_enqueue(k: Kernel, cpu: int, txq: int, skb: int) -> None:
     q = k.txq[txq]
     if q.qlen >= TX_QUEUE_LEN:
         k.run[0].dropped_by_qdisc += 1
+        lost(k, k.skb_packet[skb], BY_QDISC)
         kfree_skb(k, cpu, skb)
         return
     k.skb[skb].next = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..engine.kernel import inlined
 from ..engine.layout import Kernel
 from ..mm.layout import NONE
+from .journey import PARKED_BY_RATE, page_goes
 
 
 @inlined
@@ -51,6 +52,7 @@ def refuse_page(k: Kernel, pfn: int) -> None:
 def park_page(k: Kernel, rxq: int, pfn: int) -> None:
     """Keep the driver's reference of a page for later."""
     q = k.rxq[rxq]
+    page_goes(k, pfn, PARKED_BY_RATE)
     k.pages[pfn].next = NONE
     k.pages[pfn].where = PARKED
     if q.parked_first == 0:

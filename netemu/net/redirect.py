@@ -11,6 +11,7 @@ from ..engine.layout import MAX_DEVICES, Kernel
 from ..mm.layout import NONE
 from .cpumap import bq_flush_to_queue, cpu_map_bq_enqueue
 from .device_layout import NR_OPS, OP_XDP_XMIT, WITH_VLAN
+from .journey import NOT_XMITTED, REDIRECT_ERR, lost
 from .local import packet_left
 from .xdp import xdp_get_buff_len
 from .xdp_frame import frame_forget, xdp_convert_buff_to_frame, xdp_return_buff, xdp_return_frame_rx_napi
@@ -110,6 +111,7 @@ def xdp_do_redirect(k: Kernel, cpu: int, xdp: int) -> int:
     if error < 0:
         k.xdp[0].redirect_err += 1
         k.xdp_rxq[k.xdp_buff[xdp].rxq].redirect_err += 1
+        lost(k, k.xdp_buff[xdp].packet, REDIRECT_ERR)
     if error < 0 or kind != TO_CPUMAP:  # on another CPU it goes to the stack after all
         packet_left(k, cpu, k.xdp_buff[xdp].dev, k.xdp_buff[xdp].packet)
     return error
@@ -157,6 +159,7 @@ def __bpf_tx_xdp(k: Kernel, cpu: int, dev: int, xdp: int) -> int:
         return sent
     if sent == 0:
         k.xdp[0].xmit_drops += 1
+        lost(k, k.xdp_buff[xdp].packet, NOT_XMITTED)
         if k.era[0].xdp_xmit_failure != 0:
             xdp_return_frame_rx_napi(k, cpu, frame)
     return 0
@@ -198,6 +201,7 @@ def bq_xmit_all(k: Kernel, cpu: int, dev: int) -> None:
     else:
         first = sent
     for i in range(first, count):
+        lost(k, k.xdp_frame[b.frame[i]].packet, NOT_XMITTED)
         xdp_return_frame_rx_napi(k, cpu, b.frame[i])
     k.xdp[0].xmit_drops += count - sent
     b.count = 0

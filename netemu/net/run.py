@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..engine.agenda import first_to_act, may_be_next, set_agenda
 from ..engine.kernel import indirect, inlined, kernel_function, prefetch
-from ..engine.layout import Kernel
+from ..engine.layout import MAX_DEVICES, Kernel
 from .device_layout import (
     NEVER,
     NO_DESCRIPTOR,
@@ -19,10 +19,13 @@ from .device_layout import (
     WIRE_OVERHEAD,
 )
 from .interrupts import rx_completion
+from .journey import OUT_OF_BUFFER, TOO_LONG, arrival, begin_journey, journeys_are_kept
 from .local import stream_entered, stream_is_closed
 from .napi import cpu_step, has_work, next_event
+from .qdisc import DEV_TX_WEIGHT
 from .rss import rss_queue
 from .timeline import sample_is_due
+from .xdp_layout import DEV_MAP_BULK_SIZE
 
 DONE = 0
 NEED_INPUT = 1
@@ -41,8 +44,10 @@ NOTHING = -1
 INPUT = -2
 
 OUTPUT_ROWS = 8192
-OUTPUT_BYTES = 4 << 20
 LARGEST_FRAME = 65536
+STEP_ROWS = MAX_DEVICES * DEV_MAP_BULK_SIZE + DEV_TX_WEIGHT
+"""Frames that one step may add to the output: a flush of redirected frames, and a run of a qdisc."""
+OUTPUT_BYTES = (4 << 20) + STEP_ROWS * LARGEST_FRAME
 
 
 @inlined
@@ -82,15 +87,20 @@ def wire_step(k: Kernel, dev: int) -> None:
     if stream_is_closed(k, dev, k.run[0].arrived):
         return
     k.run[0].arriving = w.next
+    if journeys_are_kept(k):
+        begin_journey(k, k.run[0].arrived, rxq)
     result = indirect(k, k.ops[dev * NR_OPS + OP_HW_RECEIVE], 0, rxq, 0)
     if result == NO_DESCRIPTOR:
         if w.lossless:
             w.blocked = rxq + 1
             return
         q.out_of_buffer += 1
+        arrival(k, dev, rxq, OUT_OF_BUFFER)
     elif result == OVERSIZE:
         q.oversize += 1
+        arrival(k, dev, rxq, TOO_LONG)
     else:
+        arrival(k, dev, rxq, 0)
         stream_entered(k, k.run[0].arrived)
         rx_completion(k, q.napi, w.arrival)
     wire_consume(k, dev)
@@ -129,6 +139,7 @@ def give_up_waiting(k: Kernel) -> bool:
         blocked = k.wire[dev].blocked
         if blocked != 0:
             k.rxq[blocked - 1].out_of_buffer += 1
+            arrival(k, dev, blocked - 1, OUT_OF_BUFFER)
             wire_consume(k, dev)
             return True
     return False
@@ -164,7 +175,7 @@ def output_is_full(k: Kernel) -> bool:
     """Is there perhaps no room for another transmitted frame?"""
     run = k.run[0]
     return run.record_output != 0 and (
-        run.out_count >= OUTPUT_ROWS - 1 or run.out_bytes > OUTPUT_BYTES - 2 * LARGEST_FRAME
+        run.out_count > OUTPUT_ROWS - STEP_ROWS or run.out_bytes > OUTPUT_BYTES - STEP_ROWS * LARGEST_FRAME
     )
 
 

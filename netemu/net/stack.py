@@ -11,6 +11,7 @@ from ..engine.layout import Kernel
 from .contents import record_output
 from .device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, WIRE_OVERHEAD
 from .interrupts import tx_posted
+from .journey import BY_CONSUMER, journeys_are_kept, lost, note_transmission
 from .local import ip_local_deliver, stream_left
 from .qdisc import dev_queue_xmit
 from .skbuff import kfree_skb
@@ -36,6 +37,8 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
     tx_posted(k, txq)
     if k.run[0].record_output and skb >= 0:
         record_output(k, q.dev, skb, done)
+        if journeys_are_kept(k):
+            note_transmission(k, k.skb_packet[skb], q.index)
 
 
 @kernel_function(inline=True)
@@ -52,6 +55,7 @@ def ip_rcv(k: Kernel, cpu: int, skb: int) -> None:
         ip_forward(k, cpu, skb)
     elif action == ACTION_DROP:
         k.run[0].dropped_by_consumer += 1
+        lost(k, k.skb_packet[skb], BY_CONSUMER)
         stream_left(k, cpu, skb)
         kfree_skb(k, cpu, skb)
     else:
@@ -68,6 +72,7 @@ def drop_by_generic_xdp(k: Kernel, cpu: int, skb: int) -> None:
     """Generic XDP, which runs on packets that have cost their sk_buff already: drop them all."""
     bpf_prog_run_generic_xdp(k, cpu, skb)
     k.run[0].dropped_by_consumer += 1
+    lost(k, k.skb_packet[skb], BY_CONSUMER)
     stream_left(k, cpu, skb)
     kfree_skb(k, cpu, skb)
 

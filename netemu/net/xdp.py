@@ -12,6 +12,7 @@ from ..engine.layout import Kernel
 from ..engine.log import message, printk
 from ..mm.layout import PAGE_SIZE
 from .contents import memory_move, zero_memory
+from .journey import journeys_are_kept, judge
 from .local import packet_left
 from .skb_layout import SHARED_INFO_SIZE
 from .xdp_frame import __xdp_return
@@ -120,6 +121,8 @@ def xdp_verdict(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
     if verdict == XDP_ABORTED:
         trace_xdp_exception(k)
     k.xdp_rxq[rxq].verdict[verdict] += 1
+    if journeys_are_kept(k):
+        judge(k, k.xdp_buff[xdp].packet, verdict)
     if verdict != XDP_PASS and verdict != XDP_REDIRECT:
         packet_left(k, cpu, k.xdp_buff[xdp].dev, k.xdp_buff[xdp].packet)
     return verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..engine.kernel import call_python, kernel_function
 from ..engine.layout import Kernel, table
+from .xdp_guest import xdp_checked
 from .xdp_headers import ipv4_at, ipv6_at, transport_at
 
 BATCH = 4096
@@ -35,7 +36,7 @@ def xdp_batched(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
         for i in range(count):
             k.cqe[q.cq_base + ((at + i) & q.cq_mask)].verdict = b.verdict[i]
         q.batched = at + count
-    return k.cqe[q.cq_base + (at & q.cq_mask)].verdict
+    return xdp_checked(k, cpu, xdp, k.cqe[q.cq_base + (at & q.cq_mask)].verdict)
 
 
 @kernel_function(traced=False, entry=True, rare=True)

@@ -6,6 +6,7 @@ from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from ..mm.layout import NONE
 from .contents import address_of_page, append_output, end_output, start_output
+from .journey import journeys_are_kept, note_transmission
 from .stack import tx_post
 
 
@@ -28,6 +29,8 @@ def xdp_post(k: Kernel, cpu: int, txq: int, frame: int, kind: int) -> None:
     if k.run[0].record_output:
         q = k.txq[txq]
         record_frame(k, q.dev, frame, k.txd[q.base + ((q.tail - 1) & q.mask)].done)
+        if journeys_are_kept(k):
+            note_transmission(k, f.packet, q.index)
 
 
 @inlined

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..engine.kernel import kernel_function
 from ..engine.layout import Kernel
 from ..mm.layout import PAGE_SIZE
+from .journey import arrived_at_consumer
 from .xdp_layout import XSK_CHUNK
 
 NEARLY_FULL = 64
@@ -39,6 +40,7 @@ def xsk_rcv(k: Kernel, cpu: int, socket: int, xdp: int) -> bool:
             copy_to_slot(k, row, at, x.frag_page[i] * PAGE_SIZE + x.frag_offset[i], x.frag_size[i])
             at += x.frag_size[i]
     s.tail += 1
+    arrived_at_consumer(k, x.packet)
     k.xdp[0].xsk_delivered += 1
     if s.mask + 1 - (s.tail - s.head) < NEARLY_FULL:
         k.xdp[0].drain = 1

@@ -43,7 +43,7 @@ _PACK = (
 
 
 @native("void(uint8[::1], int64, int64)")
-def _put_u32(out: Bytes, at: int, value: Int) -> None:
+def put_u32(out: Bytes, at: int, value: Int) -> None:
     i = np.uint64(at)
     out[i] = value & 0xFF
     out[i + np.uint64(1)] = value >> 8 & 0xFF
@@ -52,7 +52,7 @@ def _put_u32(out: Bytes, at: int, value: Int) -> None:
 
 
 @native("int64(int64, int64, int64, int64)")
-def _misfit(place: int, stored: int, length: int, size: int) -> int:
+def misfit(place: int, stored: int, length: int, size: int) -> int:
     """The reason why a record cannot be written, or DONE.  ``size``: bytes of data."""
     if stored < 0 or place < 0 or place > size - stored:
         return BAD_PLACE
@@ -80,7 +80,7 @@ def pack_classic(
     status = DONE
     while number < len(ts_ns):
         place = offset[number]
-        status = _misfit(place, caplen[number], wirelen[number], len(data))
+        status = misfit(place, caplen[number], wirelen[number], len(data))
         if status != DONE:
             break
         stored = min(np.int64(caplen[number]), outlets[0, SNAPLEN])
@@ -91,10 +91,10 @@ def pack_classic(
         if CLASSIC_RECORD + stored > len(out) - used:
             status = FULL
             break
-        _put_u32(out, used, seconds)
-        _put_u32(out, used + 4, ts_ns[number] % _SECOND // unit_ns)
-        _put_u32(out, used + 8, stored)
-        _put_u32(out, used + 12, wirelen[number])
+        put_u32(out, used, seconds)
+        put_u32(out, used + 4, ts_ns[number] % _SECOND // unit_ns)
+        put_u32(out, used + 8, stored)
+        put_u32(out, used + 12, wirelen[number])
         used += CLASSIC_RECORD
         out[used : used + stored] = data[place : place + stored]
         used += stored
@@ -124,7 +124,7 @@ def pack_blocks(
     status = DONE
     while number < len(ts_ns):
         place = offset[number]
-        status = _misfit(place, caplen[number], wirelen[number], len(data))
+        status = misfit(place, caplen[number], wirelen[number], len(data))
         if status != DONE:
             break
         outlet = np.int64(interface[number])
@@ -144,20 +144,20 @@ def pack_blocks(
         if total > len(out) - used:
             status = FULL
             break
-        _put_u32(out, used, ENHANCED_PACKET)
-        _put_u32(out, used + 4, total)
-        _put_u32(out, used + 8, outlet)
-        _put_u32(out, used + 12, high)
-        _put_u32(out, used + 16, low)
-        _put_u32(out, used + 20, stored)
-        _put_u32(out, used + 24, wirelen[number])
+        put_u32(out, used, ENHANCED_PACKET)
+        put_u32(out, used + 4, total)
+        put_u32(out, used + 8, outlet)
+        put_u32(out, used + 12, high)
+        put_u32(out, used + 16, low)
+        put_u32(out, used + 20, stored)
+        put_u32(out, used + 24, wirelen[number])
         at = used + PACKET_FIXED
         out[at : at + stored] = data[place : place + stored]
         at += stored
         out[at : at + padding] = 0
         at += padding
         out[at : at + len(options)] = options
-        _put_u32(out, at + len(options), total)
+        put_u32(out, at + len(options), total)
         used += total
         number += 1
     state[USED] = used

@@ -26,6 +26,7 @@ Option = tuple[int, bytes]
 
 _BUFFER = 1 << 20
 _MOST_OPTIONS = 1 << 19
+_NO_OPTIONS = np.empty(0, np.uint8)
 _CLASSIC_MAGIC = {MICROSECONDS: 0xA1B2C3D4, NANOSECONDS: 0xA1B23C4D}
 
 _REASONS = {
@@ -85,7 +86,7 @@ class CaptureWriter:
         """
         if records.dtype != PACKET or records.ndim != 1:
             raise ValueError("records must be a one-dimensional PACKET array")
-        self._write(data, records, b"")
+        self._pack(self._packer, data, records, _NO_OPTIONS)
 
     def flush(self) -> None:
         """Hand every whole record to the file.  Raises CaptureError when the file takes no more."""
@@ -163,20 +164,21 @@ class CaptureWriter:
             self._one[0] = (ts_ns, 0, len(held), length, interface, 0)
         except OverflowError as error:
             raise self._refused("a number of it is too large", "give times in int64 ns and lengths in int32") from error
-        self._write(np.frombuffer(held or bytearray(1), np.uint8), self._one, options)
+        encoded = np.frombuffer(bytearray(options), np.uint8) if options else _NO_OPTIONS
+        self._pack(self._packer, np.frombuffer(held or bytearray(1), np.uint8), self._one, encoded)
 
-    def _write(self, data: Bytes, records: NDArray[Any], options: bytes) -> None:
+    def _pack(self, packer: Callable[..., int], data: Bytes, records: NDArray[Any], *beside: NDArray[Any]) -> None:
+        """Have ``packer`` append the records to the buffer; ``beside``: what it takes besides."""
         if self._closed:
             raise self._refused("the file is closed", "write before closing it")
         if not data.flags.carray:
             data = np.array(data, np.uint8)
-        encoded = np.frombuffer(bytearray(options), np.uint8) if options else np.empty(0, np.uint8)
         columns = fields(records)
         state = self._state
         done = 0
         while True:
             state[pack.FIRST] = done
-            packed = self._packer(self._buffer, data, *columns, self._outlets, encoded, state)
+            packed = packer(self._buffer, data, *columns, self._outlets, *beside, state)
             done += packed
             self.packets += packed
             status = int(state[pack.STATUS])

@@ -7,6 +7,7 @@ has to be waited for.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -19,6 +20,7 @@ from ..errors import EmulatorError
 from ..machine import Machine
 from ..net import run as engine_run
 from ..net.device_layout import NEVER
+from ..net.journey import TRANSMITTED
 from ..net.run import (
     DONE,
     DRAIN,
@@ -33,6 +35,7 @@ from ..net.run import (
 from ..pcap import PACKET, Batch
 from .feed import AT_REST, BATCH_BYTES, BATCH_PACKETS, Feed
 from .frames import Frames
+from .journal import Journal
 from .outlet import Outlet
 
 STEPS_COMPILED = 1 << 17
@@ -60,7 +63,8 @@ class Sampler(Protocol):
 class Emulation:
     """``feeds``: at most one for each device.  ``outlets``: where frames go that devices have transmitted.
 
-    ``sampler``: reads gauges when they are due.  ``seconds``: wall time that the engine took.  ``paced``: leave it to
+    ``sampler``: reads gauges when they are due.  ``journal``: file that tells of every packet, to be closed by
+    :meth:`close`.  ``seconds``: wall time that the engine took.  ``paced``: leave it to
     the caller to hand out what is transmitted.
     """
 
@@ -71,20 +75,24 @@ class Emulation:
         outlets: Iterable[Outlet] = (),
         *,
         sampler: Sampler | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         self.machine = machine
         self.feeds = list(feeds)
         self.outlets = list(outlets)
         self.sampler = sampler
+        self.journal: Journal | None = None
         self.seconds = 0.0
         self.paced = False
-        self._steps = STEPS_COMPILED if jit.JIT else STEPS_INTERPRETED
+        self._steps = STEPS_COMPILED if jit.JIT and machine.k.watch is None else STEPS_INTERPRETED
         self._started = False
         self._clock_is_set = False
         self._is_written = False  # to sinks, some of which have to be waited for
         self._place_feeds()
-        if self.outlets:
+        if self.outlets or journal is not None:
             _record_output(machine)
+        if journal is not None:
+            self.journal = Journal(machine, journal, self.feeds)
 
     def _place_feeds(self) -> None:
         k = self.machine.k
@@ -178,6 +186,11 @@ class Emulation:
         read = [feed.read() for feed in hungry]
         return State.RUNNING if any(read) else State.WAITING
 
+    def close(self) -> None:
+        """The journal is complete."""
+        if self.journal is not None:
+            self.journal.close()
+
     # -- time ----------------------------------------------------------------------------------------------------
 
     def _set_clock(self, start_ns: int) -> None:
@@ -227,6 +240,8 @@ class Emulation:
     def delivered(self) -> None:
         """Every sink has had what was transmitted."""
         self._is_written = False
+        if self.journal is not None:
+            self.journal.take(self.output())
         run = self.machine.k.run[0]
         run.out_count = 0
         run.out_bytes = 0
@@ -234,7 +249,7 @@ class Emulation:
 
 def _record_output(machine: Machine) -> None:
     k = machine.k
-    k.run[0].record_output = 1
+    k.run[0].record_output = TRANSMITTED
     machine.keep_contents()
     k.replace("out", np.zeros(OUTPUT_ROWS, PACKET))
     k.replace("out_data", np.zeros(OUTPUT_BYTES, np.uint8))

@@ -9,11 +9,8 @@ import errno
 import socket
 import struct
 
-import trio
-
 from ..errors import NetemuError
-from ..pcap import Batch
-from .frames import Frames
+from .host_interface import LARGEST_FRAME, HostInterface
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
@@ -26,11 +23,13 @@ _TP_STATUS_VLAN_TPID_VALID = 1 << 6
 _AUXDATA = struct.Struct("=IIIHHHH")
 _MAC_ADDRESSES = 12
 _VLAN_TAG = 4
+_SO_RCVBUFFORCE = 33
 
-LARGEST_FRAME = 65_536
+BUFFER_BYTES = 8 << 20
+"""What the kernel may keep of frames (as it counts them) that have not been received yet."""
 
 
-class PacketSocket:
+class PacketSocket(HostInterface):
     """What arrives at ``interface`` can be received, and frames be sent on it.
 
     ``promiscuous``: also what is addressed to others.  The host's own stack still sees everything.  Switch off generic
@@ -38,8 +37,8 @@ class PacketSocket:
     """
 
     def __init__(self, interface: str, *, promiscuous: bool = True) -> None:
+        super().__init__()
         self.name = interface
-        self._sent = 0
         try:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         except PermissionError as error:
@@ -48,6 +47,7 @@ class PacketSocket:
             ) from error
         try:
             self._socket.setblocking(False)
+            _enlarge(self._socket)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
             self._socket.bind((interface, _ETH_P_ALL))
@@ -59,50 +59,25 @@ class PacketSocket:
             what = "there is no such interface" if error.errno == errno.ENODEV else error.strerror
             raise NetemuError(f"interface {interface} cannot be listened to: {what}") from error
 
-    async def receive_into(self, batch: Batch) -> int:
-        """Wait for frames; never at an end."""
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            count = self._read(batch)
-            if count:
-                return count
-
-    async def send(self, frames: Frames) -> None:
-        """Send ``frames`` out of the interface."""
-        view = frames.data.data
-        for offset, length in frames.records[["offset", "caplen"]].tolist()[self._sent :]:
-            while not self._write(view[offset : offset + length]):
-                await trio.lowlevel.wait_writable(self._socket)
-            self._sent += 1
-        self._sent = 0
-
     async def aclose(self) -> None:
         """Stop listening."""
         self._socket.close()
 
-    def _read(self, batch: Batch) -> int:
-        view = batch.data.data
-        used = count = 0
-        while count < len(batch.records) and used + LARGEST_FRAME + _VLAN_TAG <= len(view):
-            try:
-                length, ancillary, _flags, _address = self._socket.recvmsg_into(
-                    [view[used : used + LARGEST_FRAME]], socket.CMSG_SPACE(_AUXDATA.size)
-                )
-            except BlockingIOError:
-                break
-            tag = _vlan_tag(ancillary)
-            if tag:  # the kernel has taken it out of the frame
-                rest = bytes(view[used + _MAC_ADDRESSES : used + length])
-                length += len(tag)
-                view[used + _MAC_ADDRESSES : used + length] = tag + rest
-            batch.records[count] = (0, used, length, length, 0, 0)
-            used += length
-            count += 1
-        batch.count = count
-        return count
+    def _descriptor(self) -> int:
+        return self._socket.fileno()
 
-    def _write(self, frame: memoryview) -> bool:
-        """False when it has to be tried again."""
+    def _take(self, room: memoryview) -> int:
+        length, ancillary, _flags, _address = self._socket.recvmsg_into(
+            [room[: LARGEST_FRAME - _VLAN_TAG]], socket.CMSG_SPACE(_AUXDATA.size)
+        )
+        tag = _vlan_tag(ancillary)
+        if tag:  # the kernel has taken it out of the frame
+            rest = bytes(room[_MAC_ADDRESSES:length])
+            length += len(tag)
+            room[_MAC_ADDRESSES:length] = tag + rest
+        return length
+
+    def _give(self, frame: memoryview) -> bool:
         try:
             self._socket.send(frame)
         except BlockingIOError:
@@ -112,6 +87,14 @@ class PacketSocket:
                 return False
             raise
         return True
+
+
+def _enlarge(listening: socket.socket) -> None:
+    """A large receive buffer; beyond the host's limit (net.core.rmem_max) that takes CAP_NET_ADMIN."""
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)
+    except PermissionError:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
 
 def _vlan_tag(ancillary: list[tuple[int, int, bytes]]) -> bytes:

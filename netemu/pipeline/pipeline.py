@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -38,13 +39,22 @@ class Pipeline:
 
     ``realtime``: virtual time is wall time (trio's clock): recorded packets arrive, and transmitted ones are handed
     on, when they are due, from the start of the run on.  Otherwise the run goes as fast as it can.  ``grace``: s that a
-    sink may take for what it still gets when the run is cancelled.
+    sink may take for what it still gets when the run is cancelled.  ``journal``: a pcapng to write, which tells what
+    happened to every packet of every device.
     """
 
-    def __init__(self, machine: Machine, *, realtime: bool = False, grace: float = 5.0) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        realtime: bool = False,
+        grace: float = 5.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.machine = machine
         self.realtime = realtime
         self.grace = grace
+        self.journal = journal
         self._feeds: list[Feed] = []
         self._outlets: list[Outlet] = []
         self._wrappers: list[Wrapper] = []
@@ -104,7 +114,7 @@ class Pipeline:
         if self._has_run:
             raise UsageError("a pipeline runs once: make another")
         self._has_run = True
-        emulation = Emulation(self.machine, self._feeds, self._outlets)
+        emulation = Emulation(self.machine, self._feeds, self._outlets, journal=self.journal)
         run = RealTime(emulation) if self.realtime else Run(emulation)
         try:
             async with trio.open_nursery() as nursery:
@@ -118,7 +128,7 @@ class Pipeline:
             with trio.CancelScope(shield=True):
                 if not run.is_over:
                     await run.finish(self.grace)
-                await self._close()
+                await self._close(emulation)
         errors = [run.failure, *(feed.error for feed in self._feeds)]
         for error in errors:
             if error is not None:
@@ -136,10 +146,10 @@ class Pipeline:
             transmitted=k.netdev[nic.dev].tx_packets,
         )
 
-    async def _close(self) -> None:
+    async def _close(self, emulation: Emulation) -> None:
         """Close everything; when some of it fails, tell of the first failure."""
         opened: list[Any] = [feed.source for feed in self._feeds]
-        opened += self._wrappers
+        opened += [*self._wrappers, emulation]
         opened += [sink for outlet in self._outlets for sink in (*outlet.sinks, *outlet.async_sinks)]
         failures = []
         for thing in opened:

@@ -11,11 +11,8 @@ import os
 import socket
 import struct
 
-import trio
-
 from ..errors import NetemuError, UsageError
-from ..pcap import Batch
-from .frames import Frames
+from .host_interface import HostInterface
 
 _CLONE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
@@ -25,10 +22,8 @@ _IFNAMSIZ = 16
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFMTU = 0x8913, 0x8914, 0x8922
 _IFF_UP = 0x1
 
-LARGEST_FRAME = 65_536
 
-
-class Tap:
+class Tap(HostInterface):
     """An interface that is made here and gone after :meth:`aclose`; what programs send on it can be received.
 
     It may be moved to another network namespace.  ``name`` may hold ``%d`` for the next free number; the attribute is
@@ -39,8 +34,8 @@ class Tap:
     def __init__(self, name: str = "netemu%d", *, mtu: int = 1500) -> None:
         if not 0 < len(name.encode()) < _IFNAMSIZ or "/" in name or any(c.isspace() for c in name):
             raise UsageError(f"{name!r} is no interface name: those have 1 to {_IFNAMSIZ - 1} bytes, no blank and no /")
+        super().__init__()
         self.unsent = 0
-        self._sent = 0
         self._fd = _open(name)
         try:
             made = fcntl.ioctl(self._fd, _TUNSETIFF, struct.pack("16sH14x", name.encode(), _IFF_TAP | _IFF_NO_PI))
@@ -50,45 +45,19 @@ class Tap:
             os.close(self._fd)
             raise _explained(name, error) from error
 
-    async def receive_into(self, batch: Batch) -> int:
-        """Wait for frames that programs send; never at an end."""
-        while True:
-            await trio.lowlevel.wait_readable(self._fd)
-            count = self._read(batch)
-            if count:
-                return count
-
-    async def send(self, frames: Frames) -> None:
-        """Have the host receive ``frames``."""
-        view = frames.data.data
-        for offset, length in frames.records[["offset", "caplen"]].tolist()[self._sent :]:
-            while not self._write(view[offset : offset + length]):
-                await trio.lowlevel.wait_writable(self._fd)
-            self._sent += 1
-        self._sent = 0
-
     async def aclose(self) -> None:
         """Take the interface away."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _read(self, batch: Batch) -> int:
-        view = batch.data.data
-        used = count = 0
-        while count < len(batch.records) and used + LARGEST_FRAME <= len(view):
-            try:
-                length = os.readv(self._fd, [view[used : used + LARGEST_FRAME]])
-            except BlockingIOError:
-                break
-            batch.records[count] = (0, used, length, length, 0, 0)
-            used += length
-            count += 1
-        batch.count = count
-        return count
+    def _descriptor(self) -> int:
+        return self._fd
 
-    def _write(self, frame: memoryview) -> bool:
-        """False when it has to be tried again."""
+    def _take(self, room: memoryview) -> int:
+        return os.readv(self._fd, [room])
+
+    def _give(self, frame: memoryview) -> bool:
         try:
             os.write(self._fd, frame)
         except BlockingIOError:

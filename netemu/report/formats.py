@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import html, stacks, tracks, views
+from . import ftrace, html, stacks, tracks, views
 
 Result = Mapping[str, Any]
 
@@ -21,12 +21,15 @@ FORMATS: dict[str, Callable[[Result], str | Iterable[str]]] = {
     "perf-script": stacks.perf_script,
     "speedscope": stacks.speedscope,
     "perfetto": tracks.perfetto,
+    "ftrace": ftrace.ftrace,
     "ethtool": views.ethtool,
     "netlink": _netlink,
     "html": html.replay_page,
 }
 NEED_TIMELINE = ("perfetto", "html")
 """Formats that show virtual time passing."""
+NEED_TRACEPOINTS = ("ftrace",)
+"""Formats that show every tracepoint."""
 
 
 def text(result: Result, form: str) -> str:

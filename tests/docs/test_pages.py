@@ -12,7 +12,9 @@ from netemu.net.policy_source import PUBLISHED
 from tests.docs.sessions import ROOT, Session, blocks
 
 
-@pytest.mark.parametrize(("page", "jit"), [("recycling.md", "1"), ("policies.md", "0"), ("sweeps.md", "0")])
+@pytest.mark.parametrize(
+    ("page", "jit"), [("recycling.md", "1"), ("policies.md", "0"), ("sweeps.md", "0"), ("tracing.md", "0")]
+)
 def test_every_block_runs(page: str, jit: str, tmp_path: Path) -> None:
     session = Session(tmp_path, jit)
     found = blocks(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 import trio
 from scapy.utils import rdpcap
 
-from netemu import CaptureError, KernelBug, UsageError, replay
+from netemu import CaptureError, KernelBug, Machine, UsageError, replay
 from netemu.net.device_layout import ACTION_LOCAL
 from netemu.pcap import packets
 from netemu.pipeline import Counters, Frames, Packet, Pipeline
-from tests.pipeline.networks import forward, leaks, numbered, numbers, router
+from netemu.xdp_object import ObjectProgram
+from tests.bpf.shelf import object_file
+from tests.pipeline.networks import MEMORY_MB, forward, leaks, numbered, numbers, router
 from tests.replay.runs import DNS, HTTP, IMIX, frames
 
 
@@ -252,3 +255,18 @@ def test_a_pipeline_runs_once() -> None:
     trio.run(pipeline.run)
     with pytest.raises(UsageError, match="runs once"):
         trio.run(pipeline.run)
+
+
+def test_a_kthread_on_another_cpu_takes_packets_of_a_cpumap_to_the_sink() -> None:
+    program = ObjectProgram.from_text(str(object_file("cpumap")), maps={"cpus": {0: 192, 1: 192}}, cpus=2)
+    machine = Machine(memory_mb=MEMORY_MB, cpus=2, skbs=1 << 14)
+    left, right = machine.netdev("mlx5", xdp=program), machine.netdev("mlx5")
+    got: list[Packet] = []
+    pipeline = Pipeline(machine).plug(left, source=DNS, rate="2e5").plug(right, sinks=got.append)
+    trio.run(pipeline.route(left, right).run)
+    entries = [machine.k.cpumap_entry[n] for n in range(machine.k.xdp[0].cpumap_entries)]
+    assert sum(e.processed for e in entries) == left.xdp_verdicts()["redirect"] > 100
+    assert sum(e.processed for e in entries if e.cpu == 1) > 0
+    assert Counter(packet.data for packet in got) <= Counter(frames("dns.pcap"))
+    assert len(got) == left.xdp_verdicts()["redirect"]
+    assert leaks(machine) == []

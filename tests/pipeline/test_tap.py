@@ -26,6 +26,7 @@ NAMES = (f"nt{OWN}a", f"nt{OWN}b")
 SPACES = (f"netemu-test-{OWN}-left", f"netemu-test-{OWN}-right")
 ADDRESSES = ("10.199.7.1", "10.199.7.2")
 TIMEOUT_S = 120
+DROP_UDP53 = Path(__file__).parent / "programs" / "drop_udp53.o"
 
 
 def _run(*command: str) -> str:
@@ -164,6 +165,64 @@ def test_an_xdp_program_that_drops_everything_lets_nothing_through(bridge: Bridg
     counted = bridge.stop()
     assert counted[NAMES[0]]["xdp_drop"] == counted[NAMES[0]]["arrived"] > 0
     assert counted[NAMES[1]]["transmitted"] == 0
+
+
+LISTENER = """
+import json, select, socket, sys
+address, ports = sys.argv[1], [53, 54, 5353]
+open_udp = {socket.socket(socket.AF_INET, socket.SOCK_DGRAM): port for port in ports}
+for udp, port in open_udp.items():
+    udp.bind((address, port))
+counts = {port: 0 for port in ports}
+with socket.create_server((address, 53)) as listening:
+    print("ready", flush=True)
+    connection, _ = listening.accept()
+    connection.sendall(b"go")
+    while connection not in (ready := select.select([*open_udp, connection], [], [])[0]):
+        for udp in ready:
+            counts[open_udp[udp]] += len(udp.recv(100)) == 40
+    for udp, port in open_udp.items():
+        udp.setblocking(False)
+        try:
+            while udp.recv(100):
+                counts[port] += 1
+        except BlockingIOError:
+            pass
+    tcp = connection.recv(100).decode()
+print(json.dumps({"udp": counts, "tcp": tcp}))
+"""
+SENDER = """
+import socket, sys, time
+address = sys.argv[1]
+with socket.create_connection((address, 53)) as connection:
+    connection.recv(2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_port:
+        for _ in range(100):
+            for port in (53, 54, 5353):
+                any_port.sendto(bytes(40), (address, port))
+            time.sleep(0.001)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as from_53:
+        from_53.bind(("", 53))
+        for _ in range(20):
+            from_53.sendto(bytes(40), (address, 54))
+    time.sleep(0.5)
+    connection.sendall(b"over TCP port 53")
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("bridge", [("--xdp", str(DROP_UDP53))], indirect=True)
+def test_a_program_that_drops_udp_port_53_drops_nothing_else(bridge: Bridge) -> None:
+    listener = inside(SPACES[1], LISTENER, ADDRESSES[1])
+    assert listener.stdout is not None
+    assert listener.stdout.readline() == "ready\n"
+    inside(SPACES[0], SENDER, ADDRESSES[1]).communicate(timeout=TIMEOUT_S)
+    told, _ = listener.communicate(timeout=TIMEOUT_S)
+    assert json.loads(told) == {"udp": {"53": 0, "54": 120, "5353": 100}, "tcp": "over TCP port 53"}
+    counted = bridge.stop()
+    assert counted[NAMES[0]]["xdp_drop"] == 100
+    assert counted[NAMES[1]]["xdp_drop"] == 0
+    assert counted[NAMES[0]]["xdp_pass"] == counted[NAMES[0]]["arrived"] - 100 == counted[NAMES[1]]["transmitted"]
 
 
 @needs_root

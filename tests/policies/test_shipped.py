@@ -66,6 +66,23 @@ def test_every_frame_leaves_as_it_came(name: str, options: dict[str, Any], tmp_p
     assert sent == came
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_step_keeps_to_the_rules_of_pages(name: str) -> None:
+    for options in ({"era": "v4.19", "options": LEGACY}, {"driver": "netsec", "era": "v6.1"}):
+        data = run(DNS, recycle=name, packets=150, memory_mb=16, check="every", **options)
+        assert data["leaks"] == []
+
+
+@pytest.mark.parametrize("era", ["v5.4", "v5.15", "v6.6"])
+def test_redirected_pages_that_come_back_are_decided_on_one_by_one_or_in_bulk(era: str) -> None:
+    data = netemu.replay(IMIX, era=era, xdp="redirect", recycle="lifo", packets=400, check="every").to_dict()
+    assert data["leaks"] == []  # a page that was unmapped meanwhile is mapped again, too
+    assert data["policy"]["verdicts"]["keep"] >= 384
+    assert data["policy"]["reused"] > 0
+    kept_out = [pool["recycle-cached"] + pool["recycle-ring"] for pool in data["page_pool"]]
+    assert kept_out == [0]
+
+
 def test_the_rx_cache_as_a_policy_is_the_rx_cache() -> None:
     for hold_us in (0.0, 150.0):
         options = {"action": "local", "hold_us": hold_us}

@@ -19,7 +19,7 @@ JUMBO_SETUPS: list[dict[str, Any]] = [{"mtu": 9000, "options": {"rq": rq}} for r
 def read_by_scapy(path: Path) -> list[bytes]:
     reader = PcapNgReader if path.suffix == ".pcapng" else PcapReader
     with reader(str(path)) as capture:
-        return [bytes(packet) for packet in capture]
+        return [bytes(packet) for packet in capture if path.suffix == ".pcap" or packet.sniffed_on.endswith(" tx")]
 
 
 @pytest.mark.parametrize("setup", JUMBO_SETUPS, ids=["striding", "legacy"])
@@ -28,7 +28,7 @@ def read_by_scapy(path: Path) -> list[bytes]:
 def test_forwarded_frames_leave_as_they_came(tmp_path: Path, name: str, ending: str, setup: dict[str, Any]) -> None:
     out = tmp_path / f"out.{ending}"
     run(traces.path(name), out=out, **setup)
-    assert read_by_scapy(out) == read_by_scapy(traces.path(name))
+    assert read_by_scapy(out) == [data for _ts, data, _wire in packets(traces.path(name))]
 
 
 @pytest.mark.parametrize("driver", ["mlx5", "netsec"])
@@ -65,7 +65,7 @@ def test_with_drops_the_output_is_what_was_forwarded_in_order(tmp_path: Path) ->
 
 
 def test_time_stamps_are_when_the_wire_is_done_with_a_frame(tmp_path: Path) -> None:
-    out = tmp_path / "out.pcapng"
+    out = tmp_path / "out.pcap"
     data = run(IMIX, out=out, rate="recorded")
     came = [ts for ts, _data, _wire in packets(IMIX)]
     left = [ts for ts, _data, _wire in packets(out)]

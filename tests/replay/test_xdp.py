@@ -100,7 +100,10 @@ def test_the_command_takes_a_verdict() -> None:
 
 def test_a_program_that_there_is_not_and_an_mtu_that_is_too_large_are_one_line() -> None:
     for arguments, reason in (
-        (["--xdp", "explode"], "an XDP program is one of aborted, drop, pass, tx, redirect, or FILE.py:NAME"),
+        (
+            ["--xdp", "explode"],
+            "an XDP program is one of aborted, drop, pass, tx, redirect, FILE.py, FILE.py:NAME or FILE.o",
+        ),
         (["--xdp", "drop", "--mtu", "9000"], "mlx5: an MTU of 9000 is too large for an XDP program: 3498 is"),
         (["--xdp", "drop", "--driver", "netsec", "--era", "v5.0"], "netsec has no XDP in this kernel"),
     ):

@@ -165,6 +165,23 @@ def test_what_cannot_be_compiled_runs_as_guarded_python_and_says_why() -> None:
             replayed([bytes(60)], xdp(compiled=True)(uses_a_dictionary.function))
 
 
+def nine(packet: Any) -> int:
+    return 9
+
+
+@both_ways
+def test_an_answer_that_is_no_verdict_is_an_error_or_by_choice_what_the_driver_makes_of_it(compiled: bool) -> None:
+    frames = [bytes(60)] * 3
+    with pytest.raises(KernelBug, match="XP-06: the XDP program answers 9 at packet 0, which is no verdict"):
+        replayed(frames, made(nine, compiled))
+    assert replayed(frames, made(nine, compiled, on_fault="abort"))["xdp"]["aborted"] == 3
+
+
+def test_an_answer_that_has_too_many_bits_is_no_verdict_either() -> None:
+    with pytest.raises(KernelBug, match=r"XP-06: the XDP program answers -?\d+ at packet 0"):
+        replayed([bytes(60)] * 3, xdp(compiled=False)(lambda packet: 2**70))
+
+
 def test_a_verdict_is_an_integer() -> None:
     with pytest.raises(KernelBug, match="failed at packet 0: TypeError: 'NoneType' object cannot be"):
         replayed([bytes(60)], xdp(compiled=False)(lambda packet: None))
@@ -206,8 +223,13 @@ def test_a_batch_names_the_packet_that_is_too_short_and_takes_another_value_for_
 
 
 def test_a_batch_that_answers_something_else_is_an_error() -> None:
+    frames = [bytes(60)] * 3
     with pytest.raises(KernelBug, match="UsageError: a batch program answers an integer or an array of"):
-        replayed([bytes(60)] * 3, xdp(batch=True)(lambda batch: [1.5]))
+        replayed(frames, xdp(batch=True)(lambda batch: [1.5]))
+    with pytest.raises(KernelBug, match="UsageError: an offset is an integer or an array of"):
+        replayed(frames, xdp(batch=True)(lambda batch: batch.u8(np.arange(100))))
+    with pytest.raises(KernelBug, match="XP-06: the XDP program answers 7 at packet 1, which is no verdict"):
+        replayed(frames, xdp(batch=True)(lambda batch: np.where(batch.number == 1, 7, XDP_PASS)))
 
 
 def test_taking_a_program_off_and_putting_another_on_forgets_verdicts() -> None:
@@ -248,12 +270,13 @@ def run(program: str) -> Any:
     return CliRunner().invoke(COMMANDS, ["replay", "traces/dns.pcap", "--json", "--xdp", program])
 
 
-def test_the_command_takes_a_file_and_a_name(tmp_path: Path) -> None:
+def test_the_command_takes_a_file_and_a_name_where_there_are_several(tmp_path: Path) -> None:
     file = tmp_path / "program.py"
     file.write_text(PROGRAM)
-    result = run(f"{file}:drop_dns")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["xdp"] == {"aborted": 0, "drop": 400, "pass": 400, "tx": 0, "redirect": 0}
+    for text in (f"{file}:drop_dns", str(file)):
+        result = run(text)
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)["xdp"] == {"aborted": 0, "drop": 400, "pass": 400, "tx": 0, "redirect": 0}
 
 
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
@@ -262,12 +285,14 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         (None, "x", "there is no such file"),
         ("def f(:", "f", "line 1: invalid syntax"),
         ("1 / 0", "f", "ZeroDivisionError: division by zero"),
+        (PROGRAM + PROGRAM.replace("drop_dns", "other"), None, "has several programs, say which"),
+        ("1", None, "has no program: it has no function under @netemu.xdp"),
         (PROGRAM, "drop_http", "has no program 'drop_http': it has drop_dns"),
         ("def f(p): return 1", "f", "has no program 'f': it has no function under @netemu.xdp"),
     ):
         if text is not None:
             file.write_text(text)
-        result = run(f"{file}:{name}")
+        result = run(f"{file}:{name}" if name else str(file))
         assert (result.exit_code, result.stdout) == (2, "")
         assert reason in result.stderr
         assert result.stderr.startswith("netemu: error: XDP program file")
