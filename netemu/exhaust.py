@@ -16,10 +16,11 @@ from .engine.faults import call_path
 from .engine.inject import SITES
 from .engine.layout import Kernel
 from .engine.path import MAX_NODES
-from .errors import KernelBug, UsageError
+from .errors import KernelBug
 from .injection import Injection, Plan
 from .machine import DEFAULT_MEMORY_MB, Machine
 from .net.plugin_loader import load_driver
+from .netdevice import ReceiveMemoryError
 from .replayer import replay
 
 SUSTAINED = 7
@@ -108,7 +109,7 @@ def _open(driver: str, era: str, inject: list[str], options: Mapping[str, Any]) 
     machine = Machine(era=era, cpus=cpus, memory_mb=memory, check="quiesce", collect=True)
     armed = {plan.site: plan.arm(machine.k, machine.seed) for plan in map(Plan.parse, inject)}
     plugin = load_driver(driver)
-    with suppress(UsageError):  # it says that memory is short
+    with suppress(ReceiveMemoryError):
         machine.netdev(plugin, queues=options.get("queues") or min(cpus, plugin.max_queues))
     return machine, armed
 

@@ -91,6 +91,10 @@ class DeviceSettings:
         return self.irq_affinity[index % len(self.irq_affinity)]
 
 
+class ReceiveMemoryError(UsageError):
+    """The machine has no memory for the receive buffers of a device that is opened."""
+
+
 class NetDevice:
     """A network device: a driver's queues, rings and pools on a machine."""
 
@@ -177,7 +181,7 @@ class NetDevice:
             for index in range(self.nic.queues):
                 with self.machine.softirq(self.nic.cpu(index)):
                     _fill(self.driver, self.nic, index)
-        except UsageError:
+        except ReceiveMemoryError:
             self.stop()
             raise
         self.machine.check()
@@ -275,7 +279,9 @@ def _fill(driver: Driver, nic: Nic, index: int) -> None:
         with blaming(driver, "rx_refill"):
             left = driver.rx_refill(nic.k, nic.cpu(index), nic.rxq(index), 0)
         if left < 0:
-            raise UsageError(f"driver {driver.name}: the machine's memory is too small for receive queue {index}")
+            raise ReceiveMemoryError(
+                f"driver {driver.name}: the machine's memory is too small for receive queue {index}"
+            )
         idle = 0 if left else idle + 1
         if idle == 2:
             return
