@@ -135,6 +135,13 @@ class KernelFunction:
         if self._compiling:
             raise TypeError(f"{self.name} calls itself through others: break the circle with indirect()")
         self._compiling = True
+        try:
+            self._compiled = self._build()
+        finally:
+            self._compiling = False
+        return self._compiled
+
+    def _build(self) -> Any:
         from numba import types
 
         from . import native
@@ -162,7 +169,6 @@ class KernelFunction:
             with contextlib.nullcontext() if self.entry else native.for_inlining(made):
                 made.compile(arguments)
         made.disable_compile()
-        self._compiled = made
         return made
 
     def compiled_entry(self) -> Callable[..., Any]:
