@@ -278,7 +278,7 @@ class Tracepoints:
         if k.skb[skb].users == 1:
             rx_sk = f" rx_sk={0:016x}" if self.version >= (6, 11) else ""
             reason = " reason: NOT_SPECIFIED" if self.version >= (5, 17) else ""
-            protocol = self._protocols.get(k.skb[skb].packet, 0)
+            protocol = self._protocols.get(k.skb_packet[skb], 0)
             self.emit(
                 "kfree_skb",
                 f"{_object('skbaddr', 'skb', skb)}{rx_sk} protocol={protocol} location={self._location()}{reason}",
