@@ -91,9 +91,10 @@ def trials(
             told(done, len(opening) + len(runs))
 
 
-def _runs(todo: list[Place]) -> list[tuple[Place, str]]:
-    runs = [(place, f"{place.site}={place.first}") for place in todo]
-    return runs + [(place, f"{site}=every:{SUSTAINED}") for site, place in {p.site: p for p in todo}.items()]
+def _runs(found: list[Place]) -> list[tuple[Place, str]]:
+    """What to inject for each place, and after that for each site."""
+    first = [(place, f"{place.site}={place.first}") for place in found]
+    return first + [(place, f"{site}=every:{SUSTAINED}") for site, place in {p.site: p for p in found}.items()]
 
 
 def places_of_open(*, driver: str, era: str, **options: object) -> list[Place]:

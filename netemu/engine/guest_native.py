@@ -29,7 +29,7 @@ from numba.extending import (
 
 from . import guest, jit
 from .guest import CLASSES, NOTED, CannotCompile, GuestClass
-from .kernel import KernelFunction
+from .kernel import KernelFunction, address_of
 from .native import I64, UNCHECKED, TableType, kernel_type
 
 _WORDS = TableType(types.int64, "guest words", UNCHECKED)
@@ -242,8 +242,7 @@ def compiled(
         except Exception as error:  # a compiler has many ways to say no
             raise CannotCompile(_reason(error)) from error
     (entry,) = whole.overloads.values()
-    pointer = entry.library.get_pointer_to_function(entry.fndesc.llvm_cfunc_wrapper_name)
-    return pointer, whole
+    return address_of(entry), whole
 
 
 def _entry(program: Any, make: Any, checked: KernelFunction, failed: KernelFunction | None, aborted: int) -> Any:

@@ -191,8 +191,13 @@ class KernelFunction:
 
         if types.unliteral(overload.signature.return_type) != types.int64:
             raise TypeError(f"{self.name} must return an integer to be called through its address")
-        pointer: int = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
-        return pointer
+        return address_of(overload)
+
+
+def address_of(overload: Any) -> int:
+    """Where the machine code of one compiled form of a function begins, by the C convention."""
+    pointer: int = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
+    return pointer
 
 
 _ACCOUNTING = {f"netemu.engine.{name}" for name in ("events", "faults", "log", "path")}

@@ -10,23 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netemu.engine.jit import native
-from netemu.pcap.batch import MAX_CAPLEN, Bytes
+from netemu.pcap.batch import Bytes
 from netemu.pcap.blocks import encode_block, encode_options
 from netemu.pcap.pack import (
-    BAD_INTERFACE,
-    BAD_TIME,
     DONE,
     FIRST,
     FULL,
-    SNAPLEN,
     STATUS,
     TSRESOL,
     USED,
-    misfit,
+    block_fields,
+    put_block_head,
     put_u32,
 )
 from netemu.pcap.timestamps import ticks
-from netemu.pcap.walk import ENHANCED_PACKET, PACKET_FIXED
+from netemu.pcap.walk import PACKET_FIXED
 from netemu.pcap.writer import PcapngWriter, Target
 
 INBOUND = 1
@@ -190,20 +188,11 @@ def pack_noted(
     status = DONE
     while number < len(ts_ns):
         place = offset[number]
-        status = misfit(place, caplen[number], wirelen[number], len(data))
+        outlet = interface[number]
+        status, stored, high, low = block_fields(
+            place, caplen[number], wirelen[number], len(data), outlet, ts_ns[number], outlets
+        )
         if status != DONE:
-            break
-        outlet = np.int64(interface[number])
-        if outlet < 0 or outlet >= len(outlets):
-            status = BAD_INTERFACE
-            break
-        limit = outlets[outlet, SNAPLEN]
-        if limit == 0 or limit > MAX_CAPLEN:
-            limit = np.int64(MAX_CAPLEN)
-        stored = min(np.int64(caplen[number]), limit)
-        high, low = ticks(ts_ns[number], outlets[outlet, TSRESOL])
-        if high < 0:
-            status = BAD_TIME
             break
         if PACKET_FIXED + stored + _MOST_OPTIONS > len(out) - used:
             status = FULL
@@ -217,13 +206,7 @@ def pack_noted(
         at = _put_note(out, at, notes[number], text, starts)
         total = at + 4 - used
         put_u32(out, at, total)
-        put_u32(out, used, ENHANCED_PACKET)
-        put_u32(out, used + 4, total)
-        put_u32(out, used + 8, outlet)
-        put_u32(out, used + 12, high)
-        put_u32(out, used + 16, low)
-        put_u32(out, used + 20, stored)
-        put_u32(out, used + 24, wirelen[number])
+        put_block_head(out, used, total, outlet, high, low, stored, wirelen[number])
         used = at + 4
         number += 1
     state[USED] = used

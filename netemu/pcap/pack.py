@@ -59,6 +59,37 @@ def misfit(place: int, stored: int, length: int, size: int) -> int:
     return BAD_WIRELEN if length < 0 else DONE
 
 
+@native("UniTuple(int64, 4)(int64, int64, int64, int64, int64, int64, int64[:, ::1])")
+def block_fields(
+    place: int, caplen: int, wirelen: int, size: int, outlet: int, ts_ns: int, outlets: NDArray[np.int64]
+) -> tuple[int, Int, Int, Int]:
+    """Of an enhanced packet block: why it cannot be written, or DONE; bytes to store; both halves of the time."""
+    status = misfit(place, caplen, wirelen, size)
+    if status != DONE:
+        return status, 0, 0, 0
+    if outlet < 0 or outlet >= len(outlets):
+        return BAD_INTERFACE, 0, 0, 0
+    limit = outlets[outlet, SNAPLEN]
+    if limit == 0 or limit > MAX_CAPLEN:
+        limit = np.int64(MAX_CAPLEN)
+    high, low = ticks(ts_ns, outlets[outlet, TSRESOL])
+    return BAD_TIME if high < 0 else DONE, min(caplen, limit), high, low
+
+
+@native("void(uint8[::1], int64, int64, int64, int64, int64, int64, int64)")
+def put_block_head(
+    out: Bytes, at: int, total: int, outlet: int, high: int, low: int, stored: int, wirelen: int
+) -> None:
+    """What an enhanced packet block of ``total`` bytes has in front of the packet."""
+    put_u32(out, at, ENHANCED_PACKET)
+    put_u32(out, at + 4, total)
+    put_u32(out, at + 8, outlet)
+    put_u32(out, at + 12, high)
+    put_u32(out, at + 16, low)
+    put_u32(out, at + 20, stored)
+    put_u32(out, at + 24, wirelen)
+
+
 @native(_PACK)
 def pack_classic(
     out: Bytes,
@@ -124,33 +155,18 @@ def pack_blocks(
     status = DONE
     while number < len(ts_ns):
         place = offset[number]
-        status = misfit(place, caplen[number], wirelen[number], len(data))
+        outlet = interface[number]
+        status, stored, high, low = block_fields(
+            place, caplen[number], wirelen[number], len(data), outlet, ts_ns[number], outlets
+        )
         if status != DONE:
-            break
-        outlet = np.int64(interface[number])
-        if outlet < 0 or outlet >= len(outlets):
-            status = BAD_INTERFACE
-            break
-        limit = outlets[outlet, SNAPLEN]
-        if limit == 0 or limit > MAX_CAPLEN:
-            limit = np.int64(MAX_CAPLEN)
-        stored = min(np.int64(caplen[number]), limit)
-        high, low = ticks(ts_ns[number], outlets[outlet, TSRESOL])
-        if high < 0:
-            status = BAD_TIME
             break
         padding = -stored & 3
         total = PACKET_FIXED + stored + padding + len(options) + 4
         if total > len(out) - used:
             status = FULL
             break
-        put_u32(out, used, ENHANCED_PACKET)
-        put_u32(out, used + 4, total)
-        put_u32(out, used + 8, outlet)
-        put_u32(out, used + 12, high)
-        put_u32(out, used + 16, low)
-        put_u32(out, used + 20, stored)
-        put_u32(out, used + 24, wirelen[number])
+        put_block_head(out, used, total, outlet, high, low, stored, wirelen[number])
         at = used + PACKET_FIXED
         out[at : at + stored] = data[place : place + stored]
         at += stored

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 import netemu
-from netemu import Machine, Page, SkBuff
-
-Script = Callable[[Machine], object]
-
-
-def page_of(m: Machine, order: int = 0, *, compound: bool = True) -> Page:
-    page = m.alloc_pages(order, compound=compound)
-    assert page is not None
-    return page
+from netemu import Machine, SkBuff
+from tests.checks.scripts import Script, page_of
 
 
 def put_twice(m: Machine) -> None:
