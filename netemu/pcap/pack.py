@@ -78,7 +78,7 @@ def block_fields(
 
 @native("void(uint8[::1], int64, int64, int64, int64, int64, int64, int64)")
 def put_block_head(
-    out: Bytes, at: int, total: int, outlet: int, high: int, low: int, stored: int, wirelen: int
+    out: Bytes, at: int, total: Int, outlet: Int, high: Int, low: Int, stored: Int, wirelen: Int
 ) -> None:
     """What an enhanced packet block of ``total`` bytes has in front of the packet."""
     put_u32(out, at, ENHANCED_PACKET)
