@@ -6,9 +6,7 @@ give up in the same way: what a program may not do ends the run with the packet'
 
 from __future__ import annotations
 
-import importlib.util
 import operator
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from .engine.guest import FAILED, CannotCompile, CompiledGuest, GuestFault, take
 from .engine.kernel import KernelFunction, python_address
 from .engine.layout import Kernel
 from .errors import KernelBug, UsageError
+from .net.user_file import run_user_file
 from .net.xdp_batch import xdp_batched
 from .net.xdp_guest import xdp_checked, xdp_guarded, xdp_guest_failed
 from .net.xdp_layout import XDP_ABORTED
@@ -185,18 +184,7 @@ def load_function(text: str) -> XdpFunction:
     """The program NAME of ``FILE.py:NAME``, or the only one of ``FILE.py``.  Raises UsageError."""
     file, colon, name = (text, "", "") if text.endswith(".py") else text.rpartition(":")
     path = Path(file)
-    module_name = f"netemu_xdp_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path.resolve())
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"XDP program file {path}: there is no such file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UsageError(f"XDP program file {path}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        raise UsageError(f"XDP program file {path}: {type(error).__name__}: {error}") from error
+    module = run_user_file(path.resolve(), "XDP program", shown=path)
     programs = {n: value for n, value in vars(module).items() if isinstance(value, XdpFunction)}
     if name in programs:
         return programs[name]

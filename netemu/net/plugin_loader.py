@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dis
 import importlib
-import importlib.util
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from ..engine.kernel import REGISTERED, KernelFunction
 from ..errors import NetemuError, UsageError
 from .device_layout import OP_HW_RECEIVE, OP_RX_POLL_ONE, OP_RX_REFILL, OP_TX_POLL_ONE, OP_XDP_XMIT, OP_XMIT
 from .plugin import Driver
+from .user_file import line_in, reason_of, run_user_file
 
 GROUP = "netemu.drivers"
 SHIPPED = ("mlx5", "netsec")
@@ -85,19 +84,9 @@ def _from_file(path: Path) -> Driver:
 
 def _executed(path: Path, resolved: Path) -> object:
     """Run the file; what it calls DRIVER, or None."""
-    module_name = f"netemu_driver_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, resolved)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     declared = len(REGISTERED)
     try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UsageError(f"driver file {error.filename}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        raise UsageError(f"driver file {path}{line_in(error, resolved)}: {reason_of(error)}") from error
+        module = run_user_file(resolved, "driver", shown=path)
     finally:
         for function in REGISTERED[declared:]:
             function.plugin = tuple(_files)
@@ -116,25 +105,6 @@ def blaming(driver: Driver, doing: str) -> Iterator[None]:
         raise UsageError(
             f"driver {driver.name}: {doing}: {file.name}{line_in(error, file)}: {reason_of(error)}"
         ) from error
-
-
-def line_in(error: BaseException, file: Path) -> str:
-    """``", line N"``: the innermost place in ``file`` that an exception came through or that the compiler points at."""
-    line = getattr(getattr(error, "loc", None), "line", 0)
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(file):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f", line {line}" if line else ""
-
-
-def reason_of(error: BaseException) -> str:
-    """The line of an exception's text that says what is wrong; the compiler puts others around it."""
-    lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith("Failed in ")] or [""]
-    plain = re.sub(r"\b\w+\((\w+), \{.*", r"\1", telling[0])  # a record type, spelt out field by field
-    return f"{type(error).__name__}: {plain}"
 
 
 def _checked(found: object, name: str) -> Driver:

@@ -21,9 +21,10 @@ from ..engine.layout import PRIVATE_SLOTS, Kernel, PrivateTable
 from ..errors import UsageError
 from ..mm.layout import PAGE_SIZE
 from .device_layout import MAX_QUEUES
-from .plugin_loader import line_in, may_return_nothing, reason_of
+from .plugin_loader import may_return_nothing
 from .policy import LOST, POLICY_RAISES, SHELF_ROWS, oldest_if_free, packet_number
 from .policy_source import Mistake, functions_of
+from .user_file import line_in, reason_of
 
 GROUP = "netemu.policies"
 FOLDER = Path(__file__).resolve().parent.parent / "policies"
