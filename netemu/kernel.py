@@ -7,6 +7,7 @@ from .engine.kernel import seal
 from .mm import buddy, page_alloc, page_frag, pcp
 from .net import (
     bql,
+    cable,
     contents,
     cpumap,
     device_layout,
@@ -49,6 +50,7 @@ __all__ = [
     "agenda",
     "bql",
     "buddy",
+    "cable",
     "cacheline",
     "contents",
     "cpumap",

@@ -42,7 +42,7 @@ from .mm.layout import (
     PG_TAIL,
 )
 from .mm.zone_setup import free_zone, low_watermark, zone_batchsize
-from .net import rss, skbuff, xdp_setup
+from .net import cable_setup, rss, skbuff, xdp_setup
 from .net.bql import NO_SLACK_YET
 from .net.device_layout import MAX_QUEUES, NETDEV_BUDGET, NEVER, NR_OPS
 from .net.local import MAX_STREAMS
@@ -161,6 +161,7 @@ class Machine(PacketOperations):
                 "poll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
                 "wire": MAX_DEVICES,
+                "cable": MAX_DEVICES,
                 "rss_table": MAX_DEVICES * rss.INDIRECTION,
                 **xdp_setup.table_lengths(cpus),
                 "toeplitz": rss.INPUT_BYTES * 256,
@@ -464,6 +465,22 @@ class Machine(PacketOperations):
         made = NetDevice(self, plugin, queues, mtu, options or {}, settings or DeviceSettings(), xdp)
         self.devices.append(made)
         return made
+
+    def cable(self, left: NetDevice, right: NetDevice, *, delay_ns: float = 0) -> None:
+        """What each of two devices transmits arrives at the other, ``delay_ns`` after its wire is done with it.
+
+        The link runs at the highest speed that both have.  Raises UsageError.
+        """
+        for device in (left, right):
+            if device.machine is not self:
+                raise UsageError("a cable joins devices of one machine")
+            if device.peer is not None:
+                raise UsageError(f"device {device.number} has a cable already, to device {device.peer.number}")
+        if left is right:
+            raise UsageError(f"a cable joins two devices, not device {left.number} to itself")
+        if not 0 <= delay_ns < cable_setup.LONGEST_DELAY_NS:
+            raise UsageError(f"the delay of a cable is 0 to {cable_setup.LONGEST_DELAY_NS} ns, not {delay_ns}")
+        cable_setup.connect(self.k, left.number, right.number, round(delay_ns * 1000))
 
     def devmap(self, size: int) -> DevMap:
         """A redirect map of devices: ``m[key] = device``."""

@@ -238,6 +238,12 @@ class NetDevice:
             raise UsageError("packets are forwarded between devices of one machine")
         self.machine.k.netdev[self.number].egress = egress.number
 
+    @property
+    def peer(self) -> NetDevice | None:
+        """The device at the other end of the cable, if there is one."""
+        peer = self.machine.k.netdev[self.number].cable
+        return self.machine.devices[peer - 1] if peer else None
+
     def stop(self) -> None:
         """``dev_close``: free what waits for transmission or is on the rings, give back every buffer, end the pools."""
         self._clean_transmit_rings()

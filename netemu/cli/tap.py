@@ -104,7 +104,9 @@ async def _until_told(pipeline: Pipeline, seconds: float | None) -> None:
 def _counts(pipeline: Pipeline, tap: Tap, device: NetDevice) -> dict[str, Any]:
     """What went through one port."""
     verdicts = {f"xdp_{name}": count for name, count in device.xdp_verdicts().items()}
-    return {"interface": tap.name, **asdict(pipeline.traffic(device)), **verdicts, "unsent": tap.unsent}
+    traffic = asdict(pipeline.traffic(device))
+    del traffic["cable_drops"]  # there are no cables here
+    return {"interface": tap.name, **traffic, **verdicts, "unsent": tap.unsent}
 
 
 def _print(ports: list[dict[str, Any]], as_json: bool) -> None:

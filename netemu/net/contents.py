@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..engine.kernel import inlined, kernel_function
 from ..engine.layout import Kernel
 from ..mm.layout import NONE, PAGE_SIZE
+from .cable import enter_cable
 
 
 @inlined
@@ -75,8 +76,11 @@ def append_output(k: Kernel, source: int, count: int) -> None:
 
 
 @inlined
-def end_output(k: Kernel) -> None:
-    """The frame is complete."""
+def end_output(k: Kernel, dev: int, when: int) -> None:
+    """The frame is complete; it goes on if the device has a cable."""
+    peer = k.netdev[dev].cable - 1
+    if peer >= 0:
+        enter_cable(k, peer, when)
     k.run[0].out_count += 1
 
 
@@ -89,4 +93,4 @@ def record_output(k: Kernel, dev: int, skb: int, when: int) -> None:
     info = k.shinfo[r.shinfo]
     for n in range(info.nr_frags):
         append_output(k, address_of_page(info.frag_page[n]) + info.frag_offset[n], info.frag_size[n])
-    end_output(k)
+    end_output(k, dev, when)

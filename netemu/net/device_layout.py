@@ -65,6 +65,7 @@ table(
         ("ps_per_byte", "i8"),  # of the link
         ("tx_wire_free", "i8"),  # when the outgoing wire is idle again, ps
         ("egress", "i4"),  # device that forwarded packets leave through
+        ("cable", "i4"),  # device at the other end of its cable, + 1; 0: it has none
         ("rx_usecs", "i8"),  # interrupt moderation (ethtool -C), the times in ps
         ("rx_frames", "i4"),
         ("tx_usecs", "i8"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..engine.agenda import first_to_act, may_be_next, set_agenda
 from ..engine.kernel import indirect, inlined, kernel_function, prefetch
 from ..engine.layout import MAX_DEVICES, Kernel
+from .cable import RATE_CABLE, cable_row_after
 from .device_layout import (
     NEVER,
     NO_DESCRIPTOR,
@@ -62,6 +63,9 @@ def wire_prepare(k: Kernel, dev: int) -> None:
         start = max(start, (f.ts_ns - k.run[0].start_ns) * w.speed_den // w.speed_num * 1000)
     elif w.mode == RATE_FIXED:
         start = max(start, w.packets * w.gap)
+    elif w.mode == RATE_CABLE:
+        w.arrival = k.cable_arrival[w.next]
+        return
     w.arrival = start + (f.wirelen + WIRE_OVERHEAD) * d.ps_per_byte
 
 
@@ -73,7 +77,7 @@ def wire_consume(k: Kernel, dev: int) -> None:
     w.packets += 1
     w.bytes += k.feed[w.next].wirelen
     w.free = w.arrival
-    w.next += 1
+    w.next = cable_row_after(k, dev, w.next) if w.mode == RATE_CABLE else w.next + 1
     w.rxq = 0
     w.blocked = 0
 

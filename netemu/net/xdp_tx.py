@@ -18,7 +18,7 @@ def record_frame(k: Kernel, dev: int, frame: int, when: int) -> None:
     append_output(k, f.data, f.len)
     for i in range(f.nr_frags):
         append_output(k, address_of_page(f.frag_page[i]) + f.frag_offset[i], f.frag_size[i])
-    end_output(k)
+    end_output(k, dev, when)
 
 
 @inlined

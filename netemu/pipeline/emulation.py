@@ -18,6 +18,7 @@ import numpy as np
 from ..engine import jit
 from ..errors import EmulatorError
 from ..machine import Machine
+from ..net import cable_setup
 from ..net import run as engine_run
 from ..net.device_layout import NEVER
 from ..net.journey import TRANSMITTED
@@ -64,8 +65,8 @@ class Emulation:
     """``feeds``: at most one for each device.  ``outlets``: where frames go that devices have transmitted.
 
     ``sampler``: reads gauges when they are due.  ``journal``: file that tells of every packet, to be closed by
-    :meth:`close`.  ``seconds``: wall time that the engine took.  ``paced``: leave it to
-    the caller to hand out what is transmitted.
+    :meth:`close`.  ``until_ns``: virtual time after which nothing arrives any more.  ``seconds``: wall time that the
+    engine took.  ``paced``: leave it to the caller to hand out what is transmitted, and to say how far time has come.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Emulation:
         *,
         sampler: Sampler | None = None,
         journal: str | os.PathLike[str] | None = None,
+        until_ns: int | None = None,
     ) -> None:
         self.machine = machine
         self.feeds = list(feeds)
@@ -84,28 +86,36 @@ class Emulation:
         self.journal: Journal | None = None
         self.seconds = 0.0
         self.paced = False
+        self._until_ns = until_ns
         self._steps = STEPS_COMPILED if jit.JIT and machine.k.watch is None else STEPS_INTERPRETED
         self._started = False
         self._clock_is_set = False
         self._is_written = False  # to sinks, some of which have to be waited for
-        self._place_feeds()
-        if self.outlets or journal is not None:
+        cables = cable_setup.rooms(machine.k)
+        self._place_input(cables)
+        if self.outlets or journal is not None or cables:
             _record_output(machine)
         if journal is not None:
             self.journal = Journal(machine, journal, self.feeds)
 
-    def _place_feeds(self) -> None:
+    def _place_input(self, cables: Sequence[cable_setup.Room]) -> None:
         k = self.machine.k
         if k.arrays["feed"].dtype != PACKET:
             raise EmulatorError("netemu itself is wrong: the capture reader and the engine lay packets out differently")
         count = max(len(self.feeds), 1)
-        records = np.zeros(count * BATCH_PACKETS, PACKET)
-        data = np.zeros(count * BATCH_BYTES, np.uint8)
+        records = np.zeros(count * BATCH_PACKETS + sum(cable.rows for cable in cables), PACKET)
+        data = np.zeros(count * BATCH_BYTES + sum(cable.bytes for cable in cables), np.uint8)
         for n, feed in enumerate(self.feeds):
             row, byte = n * BATCH_PACKETS, n * BATCH_BYTES
             feed.place(Batch(data[byte : byte + BATCH_BYTES], records[row : row + BATCH_PACKETS]), row, byte)
         k.replace("feed", records)
         k.replace("feed_data", data)
+        if cables:
+            k.replace("cable_arrival", np.zeros(len(records), np.int64))
+        row, byte = count * BATCH_PACKETS, count * BATCH_BYTES
+        for cable in cables:
+            cable_setup.plug_in(k, cable, row, byte)
+            row, byte = row + cable.rows, byte + cable.bytes
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -159,12 +169,20 @@ class Emulation:
         firsts = [feed.first for feed in self.feeds if feed.first is not None]
         if start_ns is not None or firsts:
             self._set_clock(min(firsts) if start_ns is None else start_ns)
+        if self._until_ns is not None:
+            self.limit(self.machine.k.run[0].start_ns + self._until_ns)
         engine_run.start_agenda(self.machine.k, 0)
 
     def cut_off(self) -> None:
         """Let nothing else arrive; what has is brought to its end."""
         for feed in self.feeds:
             feed.cut_off()
+        self.pull_cables()
+
+    def pull_cables(self) -> None:
+        """What is on its way between devices is lost, and nothing else takes that way."""
+        for device in self.machine.devices:
+            cable_setup.pull_out(self.machine.k, device.number)
 
     def finish_polls(self) -> None:
         """``napi_disable``: whoever is polling comes to the end of it; nothing else is brought to its end."""
@@ -183,6 +201,10 @@ class Emulation:
     def _read(self) -> State:
         self.machine.drain_sockets()
         hungry = [feed for feed in self.feeds if feed.is_hungry]
+        if not hungry and not self.paced:  # the time is up
+            self.cut_off()
+            self.limit(None)
+            return State.RUNNING
         read = [feed.read() for feed in hungry]
         return State.RUNNING if any(read) else State.WAITING
 

@@ -159,6 +159,10 @@ class Journal:
             w = k.wire[feed.device]
             if w.eof == 0 or w.next != w.end:
                 now = min(now, int(w.free))
+        for device in self._machine.devices:
+            w = k.wire[device.number]
+            if device.peer is not None and w.next != w.end:
+                now = min(now, int(k.cable_arrival[w.next]))
         return int(k.run[0].start_ns) + min(now, NEVER) // 1000
 
     def _journeys(self, packets: NDArray[np.int64]) -> NDArray[Any]:

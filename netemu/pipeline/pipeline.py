@@ -25,13 +25,14 @@ from .wrappers import Wrapper, changes_of, innermost, wrappers_of
 @dataclass(frozen=True)
 class Traffic:
     """Packets of one device: ``arrived`` on its wire, ``received`` by its driver, lost without a buffer or for their
-    length, and ``transmitted``."""
+    length, and ``transmitted``; ``cable_drops`` were sent to it over a cable that was pulled out."""
 
     arrived: int
     received: int
     out_of_buffer: int
     oversize: int
     transmitted: int
+    cable_drops: int = 0
 
 
 class Pipeline:
@@ -39,8 +40,9 @@ class Pipeline:
 
     ``realtime``: virtual time is wall time (trio's clock): recorded packets arrive, and transmitted ones are handed
     on, when they are due, from the start of the run on.  Otherwise the run goes as fast as it can.  ``grace``: s that a
-    sink may take for what it still gets when the run is cancelled.  ``journal``: a pcapng to write, which tells what
-    happened to every packet of every device.
+    sink, and frames that go round by cables, may take when the run is cancelled.  ``journal``: a pcapng to write, which
+    tells what happened to every packet of every device.  ``until_ns``: virtual time after which nothing arrives at any
+    device; what is inside is brought to its end.
     """
 
     def __init__(
@@ -50,11 +52,16 @@ class Pipeline:
         realtime: bool = False,
         grace: float = 5.0,
         journal: str | os.PathLike[str] | None = None,
+        until_ns: int | None = None,
     ) -> None:
+        if until_ns is not None and (realtime or until_ns < 0):
+            why = "in real time, cancel the run" if realtime else f"not {until_ns}"
+            raise UsageError(f"until_ns is a virtual time from 0 on: {why}")
         self.machine = machine
         self.realtime = realtime
         self.grace = grace
         self.journal = journal
+        self.until_ns = until_ns
         self._feeds: list[Feed] = []
         self._outlets: list[Outlet] = []
         self._wrappers: list[Wrapper] = []
@@ -83,6 +90,8 @@ class Pipeline:
             raise UsageError(f"device {nic.number} is plugged in already")
         if repeat < 1:
             raise UsageError(f"repeat is at least 1, not {repeat}")
+        if nic.peer is not None:
+            self._check_cabled(nic, source=source is not None, wrapped=device is not nic)
         arriving, transmitted = changes_of(device)
         self._wrappers += wrappers_of(device)
         if source is not None:
@@ -104,6 +113,30 @@ class Pipeline:
         innermost(ingress).forward_to(innermost(egress))
         return self
 
+    def cable(self, left: NetDevice | Wrapper, right: NetDevice | Wrapper, *, delay_ns: float = 0) -> Self:
+        """Have what each of two devices transmits arrive at the other, as :meth:`netemu.Machine.cable` has it.
+
+        They have no sources then; their sinks get what they transmit, beside.  Raises UsageError.
+        """
+        for device in (left, right):
+            nic = innermost(device)
+            fed = nic.number in {feed.device for feed in self._feeds}
+            wrapped = device is not nic or nic in map(innermost, self._wrappers)
+            self._check_cabled(nic, source=fed, wrapped=wrapped)
+        self.machine.cable(innermost(left), innermost(right), delay_ns=delay_ns)
+        return self
+
+    @staticmethod
+    def _check_cabled(nic: NetDevice, *, source: bool, wrapped: bool) -> None:
+        """A device with a cable has neither a source nor wrappers."""
+        if source:
+            raise UsageError(f"device {nic.number} has a source or a cable, not both: frames arrive by one of them")
+        if wrapped:
+            raise UsageError(
+                f"device {nic.number} has a cable and no wrappers: its frames do not leave the machine; a sink gets "
+                "what it transmits, and a journal what arrives too"
+            )
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until every source is at its end and everything has come to rest; then close sources and sinks.
 
@@ -114,7 +147,7 @@ class Pipeline:
         if self._has_run:
             raise UsageError("a pipeline runs once: make another")
         self._has_run = True
-        emulation = Emulation(self.machine, self._feeds, self._outlets, journal=self.journal)
+        emulation = Emulation(self.machine, self._feeds, self._outlets, journal=self.journal, until_ns=self.until_ns)
         run = RealTime(emulation) if self.realtime else Run(emulation)
         try:
             async with trio.open_nursery() as nursery:
@@ -144,6 +177,7 @@ class Pipeline:
             out_of_buffer=sum(q.out_of_buffer for q in rxqs),
             oversize=sum(q.oversize for q in rxqs),
             transmitted=k.netdev[nic.dev].tx_packets,
+            cable_drops=k.cable[nic.dev].drops,
         )
 
     async def _close(self, emulation: Emulation) -> None:

@@ -50,8 +50,12 @@ class Run:
         self.is_over = True
 
     async def finish(self, grace: float) -> None:
-        """Bring what sources have given to its end, and to the sinks, unless one takes nothing for ``grace`` s."""
+        """Bring what sources have given to its end, and to the sinks, unless one takes nothing for ``grace`` s.
+
+        Frames that go round by cables after the engine has run for ``grace`` s are lost with them.
+        """
         self.is_over = True
+        patience = self.emulation.seconds + grace
         state = State.RUNNING
         try:
             while True:
@@ -61,6 +65,8 @@ class Run:
                     return
                 self._take_arrived()
                 self.emulation.finish()
+                if self.emulation.seconds > patience:
+                    self.emulation.pull_cables()
                 state = await self._advance()
         except Exception as failure:
             self.failure = failure
