@@ -23,7 +23,7 @@ table(
         ("data", "i8"),  # its bytes of k.feed_data
         ("bytes", "i8"),
         ("free", "i8"),  # where the bytes of the next frame go, unless that is too near to the end
-        ("drops", "i8"),  # frames that found no room, or no cable
+        ("drops", "i8"),  # frames that found no room, no cable or no link
     ],
 )
 table("cable_arrival", "i8")  # [row of k.feed] -> when the frame arrives, ps
@@ -34,7 +34,7 @@ def cable_room(k: Kernel, dev: int, length: int) -> int:
     """Where in ``k.feed_data`` the next frame towards a device goes, all in one piece; NONE: there is no room."""
     c = k.cable[dev]
     w = k.wire[dev]
-    if c.rows == 0:
+    if c.rows == 0 or k.netdev[dev].alive == 0:
         return NONE
     end = c.data + c.bytes
     if w.next == w.end:  # nothing is under way: begin anew, where the cache is warm

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..machine import Machine
 from ..netdevice import NetDevice
 from .arrivals import Rate
+from .cabling import check_cabled, check_for_loops
 from .emulation import Emulation
 from .feed import Feed
 from .outlet import Outlet
@@ -25,7 +26,8 @@ from .wrappers import Wrapper, changes_of, innermost, wrappers_of
 @dataclass(frozen=True)
 class Traffic:
     """Packets of one device: ``arrived`` on its wire, ``received`` by its driver, lost without a buffer or for their
-    length, and ``transmitted``; ``cable_drops`` were sent to it over a cable that was pulled out."""
+    length, and ``transmitted``; ``cable_drops`` were sent to it over a cable and lost, because it
+    was down or the cable was pulled out."""
 
     arrived: int
     received: int
@@ -91,7 +93,7 @@ class Pipeline:
         if repeat < 1:
             raise UsageError(f"repeat is at least 1, not {repeat}")
         if nic.peer is not None:
-            self._check_cabled(nic, source=source is not None, wrapped=device is not nic)
+            check_cabled(nic, has_source=source is not None, is_wrapped=device is not nic)
         arriving, transmitted = changes_of(device)
         self._wrappers += wrappers_of(device)
         if source is not None:
@@ -122,20 +124,9 @@ class Pipeline:
             nic = innermost(device)
             fed = nic.number in {feed.device for feed in self._feeds}
             wrapped = device is not nic or nic in map(innermost, self._wrappers)
-            self._check_cabled(nic, source=fed, wrapped=wrapped)
+            check_cabled(nic, has_source=fed, is_wrapped=wrapped)
         self.machine.cable(innermost(left), innermost(right), delay_ns=delay_ns)
         return self
-
-    @staticmethod
-    def _check_cabled(nic: NetDevice, *, source: bool, wrapped: bool) -> None:
-        """A device with a cable has neither a source nor wrappers."""
-        if source:
-            raise UsageError(f"device {nic.number} has a source or a cable, not both: frames arrive by one of them")
-        if wrapped:
-            raise UsageError(
-                f"device {nic.number} has a cable and no wrappers: its frames do not leave the machine; a sink gets "
-                "what it transmits, and a journal what arrives too"
-            )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until every source is at its end and everything has come to rest; then close sources and sinks.
@@ -146,6 +137,8 @@ class Pipeline:
         """
         if self._has_run:
             raise UsageError("a pipeline runs once: make another")
+        if self.until_ns is None and not self.realtime:
+            check_for_loops(self.machine)
         self._has_run = True
         emulation = Emulation(self.machine, self._feeds, self._outlets, journal=self.journal, until_ns=self.until_ns)
         run = RealTime(emulation) if self.realtime else Run(emulation)

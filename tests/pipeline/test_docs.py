@@ -18,7 +18,7 @@ def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "traces" / "dns.pcap").symlink_to(traces.path("dns.pcap"))
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     names: dict[str, Any] = {}
     for example in examples:
         exec(compile(example, str(DOC), "exec"), names)
