@@ -58,7 +58,7 @@ def cable_row_after(k: Kernel, dev: int, row: int) -> int:
     return row + 1 if row + 1 < c.first + c.rows else c.first
 
 
-@kernel_function(traced=False)
+@kernel_function(traced=False, entry=True, rare=True)
 def enter_cable(k: Kernel, dev: int, when: int) -> None:
     """The newest frame of the output, which the wire is done with at ``when`` (ps), is on its way to a device."""
     run = k.run[0]

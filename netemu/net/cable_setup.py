@@ -13,7 +13,7 @@ from .xdp_setup import XDP_QUEUES
 
 LONGEST_DELAY_NS = 10**10
 MOST_BYTES = 1 << 30
-"""Under way on one cable, in each direction."""
+"""In each direction: under way by the delay of a cable, and as much again on the rings of the sender."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def rooms(k: Kernel) -> list[Room]:
             posted = posted_at_most(k, sender) + k.machine[0].cpus
             underway = k.cable[dev].delay // k.netdev[dev].ps_per_byte
             rows = posted + underway // WIRE_OVERHEAD + 2  # one is never used
-            found.append(Room(dev, rows, (posted + 2) * longest + underway))
+            found.append(Room(dev, rows, min((posted + 2) * longest, MOST_BYTES) + underway))
     return found
 
 

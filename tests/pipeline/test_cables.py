@@ -152,6 +152,14 @@ def test_jumbo_frames_on_several_pages_arrive_whole(era: str) -> None:
     assert leaks(machine) == []
 
 
+@pytest.mark.parametrize("era", ["v6.1", "v6.12"])
+def test_xdp_frames_of_several_buffers_arrive_whole(era: str) -> None:
+    legacy = {"options": {"rq": "legacy"}, "mtu": 9000}
+    w = wired(JUMBO, era=era, machine={"memory_mb": 128}, far={"xdp": "tx"}, **legacy).run()
+    assert [packet.data for packet in w.back] == [packet.data for packet in w.out] == frames("jumbo.pcap")
+    assert lost_nothing(w)
+
+
 def test_a_packet_that_was_cut_goes_on_at_its_length_on_the_wire(tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     with open_writer(cut) as writer:
@@ -248,9 +256,9 @@ def test_in_real_time_frames_take_their_time_on_the_cable() -> None:
 # -- frames that go round ----------------------------------------------------------------------------------------------
 
 
-def ball_game(grace: float = 5.0, until_ns: int | None = None) -> Wired:
+def ball_game(**pipeline: Any) -> Wired:
     """Two hosts that send back whatever comes."""
-    w = wired(numbered(5), far={"xdp": "tx"}, pipeline={"grace": grace, "until_ns": until_ns})
+    w = wired(numbered(5), far={"xdp": "tx"}, rate="recorded", pipeline=pipeline)
     w.near.attach_xdp("tx")
     return w
 
@@ -266,12 +274,13 @@ def test_frames_that_go_round_do_so_until_the_time_is_up() -> None:
     assert leaks(w.machine) == []
 
 
-def test_frames_that_go_round_do_not_hold_up_cancelling() -> None:
+@pytest.mark.parametrize("realtime", [False, True])
+def test_frames_that_go_round_do_not_hold_up_cancelling(realtime: bool) -> None:
     async def main() -> None:
         with trio.fail_after(60), trio.move_on_after(0.2):
             await w.pipeline.run()
 
-    w = ball_game(grace=0.2)
+    w = ball_game(grace=0.2, realtime=realtime)
     trio.run(main)
     near, far = w.pipeline.traffic(w.near), w.pipeline.traffic(w.far)
     assert near.cable_drops + far.cable_drops == 5
