@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netemu import Machine, UsageError
@@ -16,6 +16,7 @@ from netemu.engine.layout import Kernel
 from netemu.net import cable_setup
 from netemu.net.cable import enter_cable
 from netemu.net.cable_setup import Room, plug_in, pull_out
+from netemu.net.device_layout import WIRE_OVERHEAD
 from netemu.net.run import wire_consume
 from netemu.netdevice import DeviceSettings
 from netemu.pcap import PACKET
@@ -69,6 +70,7 @@ def take(machine: Machine) -> tuple[bytes, int]:
     size=st.integers(1, 400),
     steps=st.lists(st.one_of(st.none(), st.integers(0, 150)), max_size=60),
 )
+@example(rows=5, size=400, steps=[0, 10, 0, 10])
 def test_frames_come_out_whole_and_in_order(rows: int, size: int, steps: list[int | None]) -> None:
     """None: the oldest frame arrives; a number: a frame of that length is sent."""
     machine = cabled(Room(RIGHT, rows, size), delay_ns=3.25)
@@ -128,18 +130,23 @@ def test_a_device_that_is_down_has_no_link() -> None:
 
 
 def test_room_is_for_the_rings_of_the_sender_and_for_the_delay() -> None:
-    machine = Machine(memory_mb=64, skbs=1 << 12)
-    small, large = machine.netdev("netsec"), machine.netdev("mlx5", mtu=3000)
-    assert cable_setup.rooms(machine.k) == []
-    machine.cable(small, large, delay_ns=100_000)
-    to_small, to_large = cable_setup.rooms(machine.k)
+    rooms = []
+    for cpus, delay_ns in ((1, 0), (3, 0), (3, 100_000)):
+        machine = Machine(memory_mb=64, skbs=1 << 12, cpus=cpus)
+        small, large = machine.netdev("netsec"), machine.netdev("mlx5", mtu=3000)
+        assert cable_setup.rooms(machine.k) == []
+        machine.cable(small, large, delay_ns=delay_ns)
+        rooms.append(cable_setup.rooms(machine.k))
     posted = [cable_setup.posted_at_most(machine.k, device.number) for device in (large, small)]
     assert posted[0] > 1024 > posted[1] >= 255
     bytes_under_way = 100_000 * 1000 // machine.k.netdev[0].ps_per_byte
-    for room, most in ((to_small, posted[0]), (to_large, posted[1])):
-        assert room.rows > most + bytes_under_way // 84
-        assert room.bytes > most * 3018 + bytes_under_way
-    assert to_small.dev == small.number
+    for most, alone, several, far in zip(posted, *rooms, strict=True):
+        assert alone.rows > most
+        assert alone.bytes > most * 3018
+        assert several.rows == alone.rows + 2
+        assert far.rows == several.rows + bytes_under_way // WIRE_OVERHEAD
+        assert far.bytes == several.bytes + bytes_under_way
+    assert [room.dev for room in rooms[0]] == [small.number, large.number]
 
 
 def test_the_link_has_the_speed_that_both_ends_have() -> None:

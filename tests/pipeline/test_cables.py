@@ -17,6 +17,10 @@ from netemu.net.device_layout import WIRE_OVERHEAD
 from netemu.netdevice import DeviceSettings
 from netemu.pcap import open_writer
 from netemu.pipeline import Counters, FaultInjector, Packet, Pipeline
+from netemu.pipeline.arrivals import Rate
+from netemu.pipeline.emulation import Emulation, State
+from netemu.pipeline.feed import Feed
+from netemu.pipeline.sources import open_source
 from tests.pipeline.cabled import SETUPS, Wired, digest, wired
 from tests.pipeline.networks import MEMORY_MB, in_virtual_time, leaks, numbered, numbers
 from tests.replay.journals import read
@@ -188,6 +192,24 @@ def test_a_journal_has_a_new_packet_at_each_arrival(tmp_path: Path) -> None:
         assert seen.verdict == (3 if seen.interface == "mlx5_2 rx" else None)
     assert [seen.ts_ns for seen in journal.packets] == sorted(seen.ts_ns for seen in journal.packets)
     assert len(w.out) == 40
+
+
+def test_a_journal_is_in_order_of_time_wherever_the_engine_has_stopped(tmp_path: Path) -> None:
+    """Frames are still on the cable when the CPU sleeps; nothing is open of them, as they are too long for its end."""
+    told = tmp_path / "told.pcapng"
+    machine = Machine(era="v4.19", memory_mb=MEMORY_MB, skbs=1 << 14)
+    late = DeviceSettings(tx_usecs=500, tx_frames=200)
+    a, b, c = machine.netdev("netsec"), machine.netdev("netsec", settings=late), machine.netdev("netsec", mtu=500)
+    machine.cable(b, c, delay_ns=50_000)
+    a.forward_to(b)
+    feed = Feed(machine.k, a.number, open_source(numbered(100, 1000)), Rate.parse("max"))
+    emulation = Emulation(machine, [feed], journal=told)
+    while emulation.advance(1) is not State.DONE:
+        emulation.delivered()
+    emulation.close()
+    times = [seen.ts_ns for seen in read(told).packets]
+    assert len(times) == 300
+    assert times == sorted(times)
 
 
 def test_cabled_devices_need_no_sinks() -> None:
