@@ -6,7 +6,7 @@ writes frame after frame.  Source: en_rx.c, v4.19 to v6.12.
 
 from __future__ import annotations
 
-from netemu.engine.kernel import cost_point, inlined, kernel_function
+from netemu.engine.kernel import cost_point, inlined, kernel_function, prefetch
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.mm.layout import NONE, PAGE_SIZE
@@ -499,6 +499,7 @@ def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
         base = wqe * PAGES_PER_MPWQE
         if r.linear:
             row = base + offset // PAGE_SIZE
+            prefetch(k.pages, MPWQE_PAGE(k, q.dev, min(row + 1, base + PAGES_PER_MPWQE - 1)).page)
             skb = skb_from_mpwrq_linear(k, cpu, rxq, row, offset % PAGE_SIZE, e.length, e.packet)
         else:
             skb = skb_from_mpwrq_nonlinear(k, cpu, rxq, base, offset, e.length)
