@@ -354,6 +354,34 @@ def test_xdp_native_adjst_head_shrnk_and_grow_data_mb(name: str, era: str) -> No
     finish(nic)
 
 
+@multi_buffer
+def test_without_room_on_the_ring_all_buffers_of_a_packet_are_recycled(name: str, era: str) -> None:
+    nic = multi(name, era, "tx")
+    ring = nic.k.txq[nic.k.txq[nic.txq].xdp_tx - 1]
+    limit, ring.limit = ring.limit, 3
+    for _ in range(5):
+        nic.process(JUMBO)
+    nic.assert_balance()
+    assert (len(nic.posted()), nic.k.xdp_rxq[nic.rxq].tx_full) == (3, 2)
+    ring.limit = limit
+    finish(nic)
+
+
+def test_without_memory_for_the_empty_first_buffer_a_packet_is_dropped() -> None:
+    """It is not on the ring, as the others are, but allocated when the packet is looked at."""
+    nic = multi("mlx5 striding", "v6.6", "pass")
+    taken = nic.exhaust_memory()
+    assert nic.arrive(JUMBO) == 0
+    nic.poll()
+    assert (nic.held(), nic.verdicts()) == ([], {})
+    assert nic.k.run[0].dropped_no_skb == nic.device.ethtool()["rx_buff_alloc_err"] == 1
+    nic.assert_balance()
+    nic.free(taken)
+    nic.process(JUMBO)
+    assert len(nic.held()) == 1
+    finish(nic)
+
+
 @single_buffer
 def test_metadata_is_a_multiple_of_four_of_at_most_32_bytes_where_the_driver_has_it(name: str, era: str) -> None:
     nic = single(name, era, Program(meta_pass))
