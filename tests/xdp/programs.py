@@ -105,19 +105,21 @@ def reaches(packet: XdpPacket) -> int:
     return XDP_DROP
 
 
-def reaches_twice_as_far(packet: XdpPacket) -> int:
-    """Uses twice the offset, as which it may be beyond 64 bits, in a packet and in a map."""
+def reaches_further(packet: XdpPacket) -> int:
+    """Uses the sum of positive numbers as an offset or index, where it may be beyond 64 bits."""
     number = packet.number()
-    at = aims[number] + aims[number]
+    at = aims[number]
+    if at < 0:
+        return XDP_PASS
     which = number % 4
     if which == 0:
-        packet.u32(at)
+        packet.u32(at + 8)
     if which == 1:
-        packet.set_u48(at, 0)
+        packet.set_u48(at + 8, 0)
     if which == 2:
-        reached[at] = 2
+        reached[at + 8] = 2
     if which == 3:
-        ports[at] += 1
+        ports[at + 8] += 1
     reached[number] = 1
     return XDP_DROP
 
