@@ -1,5 +1,5 @@
-"""What a pipeline on trio costs above the loop around the engine: one trace through the loop alone, through a replay and
-through a pipeline, with and without a capture of what is transmitted.
+"""What a pipeline on trio costs above the loop around the engine: one trace through the loop alone, through a replay
+and through a pipeline, with and without a capture of what is transmitted.
 
 They take turns, so that a machine that does something else at the same time slows all of them.  Each is measured from
 the first read of the trace to the end, with files closed; a replay makes its report in that time, too.  A ratio is the
