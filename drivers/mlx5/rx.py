@@ -39,9 +39,8 @@ def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu:
         return OVERSIZE
     if r.striding:
-        hw_receive_striding(k, rxq, length)
-    else:
-        hw_receive_legacy(k, rxq, length)
+        return hw_receive_striding(k, rxq, length)
+    hw_receive_legacy(k, rxq, length)
     return RECEIVED
 
 
@@ -67,7 +66,7 @@ def hw_receive_legacy(k: Kernel, rxq: int, length: int) -> None:
 
 
 @inlined
-def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
+def hw_receive_striding(k: Kernel, rxq: int, length: int) -> int:
     """Write the frame into consecutive strides; a frame that does not fit in the rest of a WQE starts the next."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
@@ -75,6 +74,8 @@ def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
     wqe = r.hw & (r.wqes - 1)
     left = r.strides - r.hw_stride
     if need > left:
+        if r.hw + 1 == r.pi:
+            return NO_DESCRIPTOR
         post_completion(k, rxq, wqe, r.hw_stride, -left, left)
         r.hw += 1
         r.hw_stride = 0
@@ -95,6 +96,7 @@ def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
     if r.hw_stride == r.strides:
         r.hw += 1
         r.hw_stride = 0
+    return RECEIVED
 
 
 # -- refill ----------------------------------------------------------------------------------------------------------
