@@ -121,6 +121,20 @@ def test_a_fault_is_an_error_with_the_packets_number(compiled: bool) -> None:
             replayed([bytes([what]) + bytes(63)] * 10, made(programs.faulty, compiled))
 
 
+@pytest.mark.parametrize("way", ["native", "guarded", "batch"])
+def test_the_first_of_several_buffers_in_a_striding_queue_is_empty(way: str) -> None:
+    def batch_linear(batch: XdpBatch) -> int:
+        for number, length, linear in zip(batch.number, batch.length, batch.linear, strict=True):
+            programs.seen[int(number) * 9] = int(length)
+            programs.seen[int(number) * 9 + 1] = int(linear)
+        return XDP_DROP
+
+    program = xdp(batch=True)(batch_linear) if way == "batch" else made(programs.parse, way == "native")
+    options = {"rq": "striding", "rx_ring": "128"}
+    replayed([frame_of(60), frame_of(9000)], program, era="v6.6", mtu=9000, options=options)
+    assert [row[:2] for row in told()] == [(60, 0), (9000, 0)]
+
+
 SIZES = (1, 2, 4, 6)
 FAR = (2**63 - 1, 2**63 - 8, 2**62, 2**32, 2**31, -(2**31), -(2**32), -(2**62), -(2**63) + 1, -(2**63))
 
