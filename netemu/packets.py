@@ -120,11 +120,8 @@ class SkBuff:
     @property
     def frags(self) -> list[Frag]:
         """The fragments, in order."""
-        info = self._info()
-        return [
-            Frag(Page(self.machine, info.frag_page[n]), info.frag_offset[n], info.frag_size[n])
-            for n in range(info.nr_frags)
-        ]
+        f = self.machine.k.frags[self._row().shinfo]
+        return [Frag(Page(self.machine, f.page[n]), f.offset[n], f.size[n]) for n in range(self._info().nr_frags)]
 
     @property
     def frag_list(self) -> list[SkBuff]:

@@ -120,8 +120,8 @@ class Sampler:
             ring = k.arrays["txd"][q.base + (np.arange(q.head, q.tail) & q.mask)]
             posted[ring["skb"][ring["kind"] == TX_SKB]] = True
         rows = rows[live & (posted == sent)]
-        infos = k.arrays["shinfo"][rows["shinfo"]]
-        frags = infos["frag_page"][np.arange(infos["frag_page"].shape[1]) < infos["nr_frags"][:, None]]
+        frags = k.arrays["frags"]["page"][rows["shinfo"]]
+        frags = frags[np.arange(frags.shape[1]) < k.arrays["shinfo"]["nr_frags"][rows["shinfo"]][:, None]]
         pages = np.concatenate([rows["head_page"], frags])
         return self._heads(pages[pages >= 0])
 

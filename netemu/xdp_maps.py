@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 import numpy as np
 import numpy.typing as npt
 
-from .engine.guest import NOTED, CompiledRoutine, GuestFault, guest_class, note
+from .engine.guest import NOTED, CompiledRoutine, GuestFault, guest_class, note, settled
 from .errors import UsageError
 from .net.xdp_guest import BAD_INDEX, MAP_FULL, MISSING_KEY
 
@@ -60,12 +60,14 @@ class ArrayMap:
         self._array, self.words, self.address = _words(size)
 
     def __getitem__(self, index: int) -> int:
+        index = settled(index)
         if index < 0 or index >= self.size:
             note(BAD_INDEX, index)
             raise BadIndex
         return self.words[index]
 
     def __setitem__(self, index: int, value: int) -> None:
+        index = settled(index)
         if index < 0 or index >= self.size:
             note(BAD_INDEX, index)
             raise BadIndex
@@ -105,6 +107,7 @@ class _Hash:
     def _find(self, key: int) -> int:
         """Where in ``words`` the key's slot is, or the free one where it would be."""
         words = self.words
+        key = settled(key)
         at = self._home(key)
         where = HEAD + SLOT * at
         while words[where] != 0 and words[where + 1] != key:

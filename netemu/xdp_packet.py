@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .engine.guest import GuestFault, guest_class, note
+from .engine.guest import GuestFault, guest_class, note, settled
 from .engine.layout import Kernel
 from .net.redirect import bpf_redirect, bpf_redirect_map
 from .net.xdp import bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail
@@ -73,10 +73,19 @@ class XdpPacket:
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def _at(self, at: int, count: int) -> int:
+        """Where the bytes are in memory; a fault unless all of them are in the packet."""
+        at = settled(at)
         if at < 0 or at > self.data_end - self.data - count:
             note(READ_OUTSIDE, at)
             raise OutsideOfPacket
         return self.data + at
+
+    def _u16(self, start: int) -> int:
+        return self.memory[start] * 256 + self.memory[start + 1]
+
+    def _set_u16(self, start: int, value: int) -> None:
+        self.memory[start] = (value >> 8) & 255
+        self.memory[start + 1] = value & 255
 
     def u8(self, at: int) -> int:
         """One byte."""
@@ -84,18 +93,17 @@ class XdpPacket:
 
     def u16(self, at: int) -> int:
         """Two bytes."""
-        start = self._at(at, 2)
-        return self.memory[start] * 256 + self.memory[start + 1]
+        return self._u16(self._at(at, 2))
 
     def u32(self, at: int) -> int:
         """Four bytes."""
         start = self._at(at, 4)
-        high = self.memory[start] * 256 + self.memory[start + 1]
-        return high * 65536 + self.memory[start + 2] * 256 + self.memory[start + 3]
+        return self._u16(start) * 65536 + self._u16(start + 2)
 
     def u48(self, at: int) -> int:
         """Six bytes, such as a hardware address."""
-        return self.u16(at) * 4294967296 + self.u32(at + 2)
+        start = self._at(at, 6)
+        return (self._u16(start) * 65536 + self._u16(start + 2)) * 65536 + self._u16(start + 4)
 
     def set_u8(self, at: int, value: int) -> None:
         """Write one byte."""
@@ -103,19 +111,20 @@ class XdpPacket:
 
     def set_u16(self, at: int, value: int) -> None:
         """Write two bytes."""
-        start = self._at(at, 2)
-        self.memory[start] = (value >> 8) & 255
-        self.memory[start + 1] = value & 255
+        self._set_u16(self._at(at, 2), value)
 
     def set_u32(self, at: int, value: int) -> None:
         """Write four bytes."""
-        self.set_u16(at + 2, value)
-        self.set_u16(at, value >> 16)
+        start = self._at(at, 4)
+        self._set_u16(start, value >> 16)
+        self._set_u16(start + 2, value)
 
     def set_u48(self, at: int, value: int) -> None:
         """Write six bytes."""
-        self.set_u32(at + 2, value)
-        self.set_u16(at, value >> 32)
+        start = self._at(at, 6)
+        self._set_u16(start, value >> 32)
+        self._set_u16(start + 2, value >> 16)
+        self._set_u16(start + 4, value)
 
     # -- headers -----------------------------------------------------------------------------------------------------
 

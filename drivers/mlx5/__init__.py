@@ -97,7 +97,10 @@ class Mlx5(Driver):
         )
 
     def check_xdp(self, nic: Nic) -> None:
-        """A packet has to fit one page, or, from v5.18 and in a legacy queue, several."""
+        """A packet has to fit one page; or several: from v5.18 in a legacy queue, from v6.4 in a striding one.
+
+        Source: en_main.c, mlx5e_params_validate_xdp.
+        """
         striding = nic.options["rq"] == "striding"
         if geometry(nic.mtu, xdp=True, striding=striding).linear:
             return
@@ -105,8 +108,10 @@ class Mlx5(Driver):
         too_large = f"mlx5: an MTU of {nic.mtu} is too large for an XDP program: {limit}"
         if nic.k.era[0].xdp_multi_buffer == 0:
             raise UsageError(f"{too_large}, and this kernel has no packets of several (xdp_multi_buffer=no)")
-        if striding:
-            raise UsageError(f"{too_large}; a legacy receive queue takes more (option rq=legacy)")
+        if striding and nic.k.era[0].mlx5_rx_cache == 0:
+            raise UsageError(
+                f"{too_large}; a legacy receive queue takes more (option rq=legacy), a striding one from v6.4 on"
+            )
 
     def _check_parts(self, nic: Nic) -> None:
         """Can this device post a part of a page at a time, as the recycle policy wants?"""

@@ -21,6 +21,10 @@ ETH_OVERHEAD = 22
 ETH_FCS_LEN = 4
 RX_MAX_HEAD = 256
 """Bytes copied to the linear part of a non-linear skb."""
+LINEAR_PART = XDP_PACKET_HEADROOM + RX_MAX_HEAD + SHARED_INFO_SIZE
+"""Bytes of the first buffer of a packet of several in a striding queue: headroom, what an skb's head needs, shared info
+(v6.4, mlx5e_skb_from_cqe_mpwrq_nonlinear).
+"""
 MAX_RX_FRAGS = 4
 DEF_FRAG_SIZE = 2048
 LOG_MPWQE_SIZE = 18
@@ -149,6 +153,9 @@ def geometry(
 ) -> Geometry:
     """Buffer geometry of one receive queue for ``frames`` frames of one MTU.
 
+    Under XDP a striding queue whose frames do not fit one page has strides of a page each, so that no two packets share
+    one, and a pool twice as large: the first buffer of each packet is another page (v6.4, en/params.c
+    mlx5e_mpwqe_get_log_stride_size, en_main.c mlx5e_alloc_rq).
     ``parts`` above 1: a recycle policy cuts each page into as many buffers and has one of them posted at a time.
     """
     hw_mtu = mtu + ETH_OVERHEAD
@@ -158,12 +165,16 @@ def geometry(
     if striding:
         per_wqe = LOG_MPWQE_SIZE - ceil_log2(size)
         log_wqes = max(ceil_log2(frames) - per_wqe, MIN_LOG_MPWQES)
+        pool_size = PAGES_PER_MPWQE << log_wqes
         stride_log = ceil_log2(size) if linear else MIN_LOG_STRIDE
+        if xdp and not linear:
+            pool_size *= 2
+            stride_log = ceil_log2(PAGE_SIZE)
         return Geometry(
             hw_mtu,
             headroom if linear else 0,
             linear,
-            PAGES_PER_MPWQE << log_wqes,
+            pool_size,
             1 << log_wqes,
             1,
             (),

@@ -6,7 +6,7 @@ writes frame after frame.  Source: en_rx.c, v4.19 to v6.12.
 
 from __future__ import annotations
 
-from netemu.engine.kernel import cost_point, inlined, kernel_function
+from netemu.engine.kernel import cost_point, inlined, kernel_function, prefetch
 from netemu.engine.layout import Kernel
 from netemu.engine.path import charge
 from netemu.mm.layout import NONE, PAGE_SIZE
@@ -15,26 +15,15 @@ from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
 from netemu.net.journey import NO_SKB, lost
-from netemu.net.policy import hold_for_skb, next_part
-from netemu.net.skb_layout import SHARED_INFO_SIZE
-from netemu.net.skbuff import (
-    build_skb,
-    napi_alloc_skb,
-    napi_build_skb,
-    skb_add_rx_frag,
-    skb_data_align,
-    skb_mark_for_recycle,
-    skb_put,
-    skb_reserve,
-)
-from netemu.net.xdp import xdp_buff_add_frag
+from netemu.net.policy import next_part
+from netemu.net.skbuff import napi_alloc_skb, skb_add_rx_frag, skb_put
 from netemu.net.xdp_layout import XDP_PASS
 
 from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
 from .pages import mlx5e_page_alloc_mapped, page_done
-from .xdp import CONSUMED, REDIRECTED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, mlx5e_xdp_handle
-
-RX_PACKET_TOUCH = cost_point("rx_packet_data_touch")  # the first look at a packet's bytes
+from .rx_multi_buffer import skb_from_cqe_multi_buffer, skb_from_mpwrq_multi_buffer
+from .rx_skb import RX_PACKET_TOUCH, build_linear_skb, linear_size, share_page
+from .xdp import CONSUMED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, mlx5e_xdp_handle
 
 # -- the NIC ---------------------------------------------------------------------------------------------------------
 
@@ -50,9 +39,8 @@ def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
     if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu:
         return OVERSIZE
     if r.striding:
-        hw_receive_striding(k, rxq, length)
-    else:
-        hw_receive_legacy(k, rxq, length)
+        return hw_receive_striding(k, rxq, length)
+    hw_receive_legacy(k, rxq, length)
     return RECEIVED
 
 
@@ -78,7 +66,7 @@ def hw_receive_legacy(k: Kernel, rxq: int, length: int) -> None:
 
 
 @inlined
-def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
+def hw_receive_striding(k: Kernel, rxq: int, length: int) -> int:
     """Write the frame into consecutive strides; a frame that does not fit in the rest of a WQE starts the next."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
@@ -86,6 +74,8 @@ def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
     wqe = r.hw & (r.wqes - 1)
     left = r.strides - r.hw_stride
     if need > left:
+        if r.hw + 1 == r.pi:
+            return NO_DESCRIPTOR
         post_completion(k, rxq, wqe, r.hw_stride, -left, left)
         r.hw += 1
         r.hw_stride = 0
@@ -99,11 +89,14 @@ def hw_receive_striding(k: Kernel, rxq: int, length: int) -> None:
         page = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE).page
         dma_frame(k, address_of_page(page) + at % PAGE_SIZE, done, here)
         done += here
+    if k.netdev[q.dev].xdp_prog != 0 and r.linear == 0:
+        k.run[0].landed_bytes = 0  # the first of several buffers stays empty
     post_completion(k, rxq, wqe, r.hw_stride, length, need)
     r.hw_stride += need
     if r.hw_stride == r.strides:
         r.hw += 1
         r.hw_stride = 0
+    return RECEIVED
 
 
 # -- refill ----------------------------------------------------------------------------------------------------------
@@ -217,50 +210,13 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
 
 
 @inlined
-def build_driver_skb(k: Kernel, cpu: int, page: int, offset: int, size: int) -> int:
-    """build_skb or its NAPI form, by era."""
-    if k.era[0].mlx5_skb_build == 0:
-        return build_skb(k, cpu, page, offset, size)
-    return napi_build_skb(k, cpu, page, offset, size)
-
-
-@kernel_function(name="mlx5e_build_linear_skb", inline=True)
-def build_linear_skb(
-    k: Kernel, cpu: int, rxq: int, page: int, offset: int, size: int, headroom: int, length: int
-) -> int:
-    """An skb over the frame where it lies, in a buffer of ``size`` bytes: headroom, data, shared info."""
-    skb = build_driver_skb(k, cpu, page, offset, size)
-    if skb == NONE:
-        RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).buff_alloc_err += 1
-        return NONE
-    skb_reserve(k, skb, headroom)
-    skb_put(k, skb, length)
-    if k.netdev[k.rxq[rxq].dev].xdp_looks == 0:
-        charge(k, cpu, RX_PACKET_TOUCH)
-    return skb
-
-
-@inlined
-def linear_size(headroom: int, length: int) -> int:
-    """MLX5_SKB_FRAG_SZ: what an skb over headroom and data needs."""
-    return skb_data_align(headroom + length) + SHARED_INFO_SIZE
-
-
-@inlined
 def run_program(k: Kernel, cpu: int, rxq: int, address: int, length: int, packet: int) -> int:
     """The XDP program on a frame in one buffer, a page of its own: XDP_PASS, CONSUMED, SENT or REDIRECTED."""
     if k.netdev[k.rxq[rxq].dev].xdp_looks:
         charge(k, cpu, RX_PACKET_TOUCH)
-    return mlx5e_xdp_handle(k, cpu, rxq, mlx5e_fill_xdp_buff(k, cpu, rxq, address, length, PAGE_SIZE, packet))
-
-
-@inlined
-def share_page(k: Kernel, cpu: int, skb: int, page: int) -> None:
-    """The skb holds the page too: with a page reference, or (v6.4) with one of the pool's fragments."""
-    if k.era[0].mlx5_rx_cache == 0:
-        hold_for_skb(k, cpu, page)
-    else:
-        skb_mark_for_recycle(k, cpu, skb)
+    headroom = RQ(k, k.rxq[rxq].dev, k.rxq[rxq].index).headroom
+    xdp = mlx5e_fill_xdp_buff(k, cpu, rxq, address, headroom, length, PAGE_SIZE, packet)
+    return mlx5e_xdp_handle(k, cpu, rxq, xdp)
 
 
 @kernel_function(name="mlx5e_skb_from_cqe_linear", inline=True)
@@ -286,51 +242,6 @@ def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int, pa
     if skb != NONE:
         first.used += 1
         share_page(k, cpu, skb, page)
-    return skb
-
-
-@kernel_function(name="mlx5e_skb_from_cqe_nonlinear")
-def skb_from_cqe_multi_buffer(k: Kernel, cpu: int, rxq: int, row: int, length: int, packet: int) -> int:
-    """Legacy, several fragments per frame and a program (v5.18): the first is the skb's head, pages are not shared."""
-    q = k.rxq[rxq]
-    r = RQ(k, q.dev, q.index)
-    first = FRAG(k, q.dev, row)
-    left = length - min(length, r.frag_size[0])
-    dma_sync_single_range_for_cpu(k, cpu, length - left)
-    if k.netdev[q.dev].xdp_looks:
-        charge(k, cpu, RX_PACKET_TOUCH)
-    address = address_of_page(first.page - 1) + first.offset
-    xdp = mlx5e_fill_xdp_buff(k, cpu, rxq, address, length - left, PAGE_SIZE, packet)
-    parts = 1
-    while left > 0:
-        f = FRAG(k, q.dev, row + parts)
-        here = min(left, r.frag_size[parts])
-        dma_sync_single_range_for_cpu(k, cpu, here)
-        xdp_buff_add_frag(k, xdp, f.page - 1, f.offset, here)
-        left -= here
-        parts += 1
-    verdict = mlx5e_xdp_handle(k, cpu, rxq, xdp)
-    x = k.xdp_buff[xdp]
-    kept = x.nr_frags + 1
-    for part in range(kept, parts):  # the program cut them off, and they went back to the pool
-        hand_over_frag(k, cpu, rxq, row + part, REDIRECTED)
-    if verdict == CONSUMED:
-        return CONSUMED
-    if verdict != XDP_PASS:
-        for part in range(kept):
-            hand_over_frag(k, cpu, rxq, row + part, verdict)
-        return verdict
-    page = first.page - 1
-    skb = build_linear_skb(k, cpu, rxq, page, first.offset, PAGE_SIZE, x.data - x.hard_start, x.data_end - x.data)
-    if skb == NONE:
-        return NONE
-    first.used += 1
-    share_page(k, cpu, skb, page)
-    for i in range(x.nr_frags):
-        f = FRAG(k, q.dev, row + 1 + i)
-        f.used += 1
-        share_page(k, cpu, skb, x.frag_page[i])
-        skb_add_rx_frag(k, cpu, skb, x.frag_page[i], x.frag_offset[i], x.frag_size[i], PAGE_SIZE)
     return skb
 
 
@@ -499,7 +410,10 @@ def handle_rx_cqe_mpwrq(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
         base = wqe * PAGES_PER_MPWQE
         if r.linear:
             row = base + offset // PAGE_SIZE
+            prefetch(k.pages, MPWQE_PAGE(k, q.dev, min(row + 1, base + PAGES_PER_MPWQE - 1)).page)
             skb = skb_from_mpwrq_linear(k, cpu, rxq, row, offset % PAGE_SIZE, e.length, e.packet)
+        elif k.netdev[q.dev].xdp_prog != 0:
+            skb = skb_from_mpwrq_multi_buffer(k, cpu, rxq, base, offset, e.length, e.packet)
         else:
             skb = skb_from_mpwrq_nonlinear(k, cpu, rxq, base, offset, e.length)
         if skb == NONE:

@@ -47,10 +47,11 @@ REDIRECTED = -4  # its page is on its way to somebody else
 
 
 @inlined
-def mlx5e_fill_xdp_buff(k: Kernel, cpu: int, rxq: int, address: int, length: int, frame_sz: int, packet: int) -> int:
+def mlx5e_fill_xdp_buff(
+    k: Kernel, cpu: int, rxq: int, address: int, headroom: int, length: int, frame_sz: int, packet: int
+) -> int:
     """The packet as a program sees it; room for metadata came with multi-buffer packets (v5.18)."""
-    q = k.rxq[rxq]
-    xdp = xdp_prepare_buff(k, cpu, rxq, address, RQ(k, q.dev, q.index).headroom, length, frame_sz)
+    xdp = xdp_prepare_buff(k, cpu, rxq, address, headroom, length, frame_sz)
     x = k.xdp_buff[xdp]
     x.packet = packet
     if k.era[0].xdp_multi_buffer != 0:

@@ -54,8 +54,8 @@ def _skb_pages(k: Kernel) -> set[int]:
         row = rows[number]
         if row["head_page"] != NONE:
             pages.add(int(row["head_page"]))
-        info = k.arrays["shinfo"][row["shinfo"]]
-        pages.update(int(p) for p in info["frag_page"][: info["nr_frags"]])
+        count = k.shinfo[row["shinfo"]].nr_frags
+        pages.update(k.frags[row["shinfo"]].page[:count])
     return pages
 
 

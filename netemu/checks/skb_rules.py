@@ -512,7 +512,7 @@ class SkbRules:
         info = self.k.shinfo[r.shinfo]
         if r.users < 0 or not 0 <= r.data <= r.tail <= r.end:
             self.report("SK-03", f"data {r.data}, tail {r.tail}, end {r.end}, users {r.users}", skb)
-        total = sum(info.frag_size[n] for n in range(min(info.nr_frags, MAX_SKB_FRAGS)))
+        total = sum(self.k.frags[r.shinfo].size[: min(info.nr_frags, MAX_SKB_FRAGS)])
         entry = info.frag_list - 1
         while entry != NONE:
             total += self.k.skb[entry].len

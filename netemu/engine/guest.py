@@ -24,9 +24,18 @@ class GuestFault(Exception):
 
 
 def note(code: int, detail: int) -> None:
-    """Say what is about to be raised."""
+    """Say what is about to be raised; the detail in 64 bits."""
     NOTED[0] = code
-    NOTED[1] = detail
+    NOTED[1] = (detail + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def settled(value: int) -> int:
+    """The value, to be checked and then used.
+
+    Compiled arithmetic that leaves 64 bits has no definite result: of what follows from one, a compiler may forget the
+    check and keep the use.  This makes it definite.
+    """
+    return value
 
 
 def taken_note() -> tuple[int, int]:

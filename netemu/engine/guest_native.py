@@ -56,6 +56,16 @@ def _note(_context: Any, code: Any, detail: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def _settled(_context: Any, _value: Any) -> Any:
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        frozen = ir.Instruction(builder.block, I64, "freeze", args)
+        builder._insert(frozen)
+        return frozen
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def _take_note(_context: Any, at: Any) -> Any:
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         words = builder.inttoptr(ir.Constant(I64, NOTED.ctypes.data), I64.as_pointer())
@@ -84,7 +94,7 @@ def _scoped(function: FunctionType) -> FunctionType:
     return made
 
 
-_forms: dict[Any, Any] = {guest.note: _note}
+_forms: dict[Any, Any] = {guest.note: _note, guest.settled: _settled}
 
 
 def _native_form(value: Any) -> Any:

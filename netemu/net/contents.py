@@ -90,7 +90,7 @@ def record_output(k: Kernel, dev: int, skb: int, when: int) -> None:
     r = k.skb[skb]
     start_output(k, dev, r.len, when)
     append_output(k, skb_head_address(k, skb) + r.data, r.len - r.data_len)
-    info = k.shinfo[r.shinfo]
-    for n in range(info.nr_frags):
-        append_output(k, address_of_page(info.frag_page[n]) + info.frag_offset[n], info.frag_size[n])
+    f = k.frags[r.shinfo]
+    for n in range(k.shinfo[r.shinfo].nr_frags):
+        append_output(k, address_of_page(f.page[n]) + f.offset[n], f.size[n])
     end_output(k, dev, when)

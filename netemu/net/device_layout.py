@@ -119,7 +119,12 @@ table(
         ("length", "i4"),
         ("aux", "i4"),
         ("packet", "i8"),
-        ("address", "i8"),  # where the frame starts in k.memory, and how much of it lies there; if bytes are kept
+    ],
+)
+table(
+    "cqe_contents",  # [cqe], if bytes are kept
+    [
+        ("address", "i8"),  # where the frame starts in k.memory, and how much of it lies there
         ("linear", "i4"),
         ("verdict", "i8"),  # of a program that was given several completions at once
     ],

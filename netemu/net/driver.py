@@ -36,16 +36,18 @@ def dma_frame(k: Kernel, address: int, start: int, count: int) -> None:
 def post_completion(k: Kernel, rxq: int, buffer: int, offset: int, length: int, aux: int) -> None:
     """The NIC reports a received frame to the driver."""
     q = k.rxq[rxq]
-    e = k.cqe[q.cq_base + (q.cq_tail & q.cq_mask)]
+    row = q.cq_base + (q.cq_tail & q.cq_mask)
+    e = k.cqe[row]
     e.buffer = buffer
     e.offset = offset
     e.length = length
     e.aux = aux
     e.packet = k.run[0].arrived
     if k.run[0].keep_contents:
-        e.address = k.run[0].landed
-        e.linear = k.run[0].landed_bytes
+        k.cqe_contents[row].address = k.run[0].landed
+        k.cqe_contents[row].linear = k.run[0].landed_bytes
     q.cq_tail += 1
+    prefetch(k.cqe, q.cq_base + (q.cq_tail & q.cq_mask))
 
 
 @inlined

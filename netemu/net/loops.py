@@ -8,7 +8,7 @@ After the loops of bench_page_pool_simple, bench_page_pool_cross_cpu, page_bench
 
 from __future__ import annotations
 
-from ..engine.agenda import NO_CPU_TIME, first_to_act, set_agenda
+from ..engine.agenda import NO_CPU_TIME, first_time, first_to_act, set_agenda
 from ..engine.faults import fault, fault_code
 from ..engine.kernel import cost_point, indirect, inlined, kernel_function
 from ..engine.layout import Kernel, table
@@ -419,7 +419,7 @@ def run_loops(k: Kernel, cpu: int, steps: int) -> int:
         if plan.done >= plan.wanted:
             return DONE
         first = first_to_act(k)
-        if k.agenda[first] == NO_CPU_TIME:
+        if first_time(k) == NO_CPU_TIME:
             return STUCK
         mine = k.loop[first]
         k.horizon[0] = k.cpu[first].clock

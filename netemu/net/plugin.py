@@ -87,6 +87,7 @@ class Nic:
         size = 1 << max(entries - 1, 1).bit_length()
         row = self.k.rxq[self.rxq(index)]
         row.cq_base = grow(self.k, "cqe", size)
+        grow(self.k, "cqe_contents", size)
         row.cq_mask = size - 1
 
     def add_tx_ring(self, index: int, entries: int, limit: int) -> None:

@@ -7,7 +7,7 @@ has come to rest.
 
 from __future__ import annotations
 
-from ..engine.agenda import first_to_act, may_be_next, set_agenda
+from ..engine.agenda import first_time, first_to_act, may_be_next, set_agenda
 from ..engine.kernel import indirect, inlined, kernel_function, prefetch
 from ..engine.layout import MAX_DEVICES, Kernel
 from .cable import RATE_CABLE, cable_row_after
@@ -67,6 +67,8 @@ def wire_prepare(k: Kernel, dev: int) -> None:
         w.arrival = k.cable_arrival[w.next]
         return
     w.arrival = start + (f.wirelen + WIRE_OVERHEAD) * d.ps_per_byte
+    prefetch(k.feed_data, k.feed[min(w.next + 1, w.end - 1)].offset)
+    prefetch(k.napi, k.rxq[w.rxq - 1].napi)
 
 
 @inlined
@@ -222,7 +224,7 @@ def run_machine(k: Kernel, cpu: int, steps: int) -> int:
         if k.xdp[0].drain != 0:
             return DRAIN
         best = first_to_act(k)
-        first = k.agenda[best]
+        first = first_time(k)
         k.horizon[0] = first
         if sample_is_due(k, first):
             return SAMPLE_DUE

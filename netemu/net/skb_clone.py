@@ -41,7 +41,7 @@ def skb_get(k: Kernel, cpu: int, skb: int) -> int:
 @kernel_function(traced=False, entry=True, rare=True)
 def skb_frag_ref(k: Kernel, cpu: int, skb: int, index: int) -> None:
     """One more plain reference on the page of a fragment."""
-    page_ref_add(k, cpu, compound_head(k, k.shinfo[k.skb[skb].shinfo].frag_page[index]), 1)
+    page_ref_add(k, cpu, compound_head(k, k.frags[k.skb[skb].shinfo].page[index]), 1)
 
 
 @kernel_function(traced=False)

@@ -25,7 +25,7 @@ from .skb_layout import (
     SKB_FCLONE_UNAVAILABLE,
 )
 from .skb_release import __kfree_skb, abandon_head, kfree_skb_defer, skb_release_head_state
-from .skb_slab import kfree_skbmem, napi_skb_cache_put
+from .skb_slab import copy_frags, kfree_skbmem, napi_skb_cache_put
 
 E2BIG = -7
 ETOOMANYREFS = -109
@@ -41,14 +41,10 @@ def skb_head_offset(k: Kernel, skb: int) -> int:
 @kernel_function(traced=False)
 def append_frags(k: Kernel, source: int, target: int) -> None:
     """The fragments of one shared info behind those of another."""
-    a = k.shinfo[source]
-    b = k.shinfo[target]
-    base = b.nr_frags
-    for n in range(a.nr_frags):
-        b.frag_page[base + n] = a.frag_page[n]
-        b.frag_offset[base + n] = a.frag_offset[n]
-        b.frag_size[base + n] = a.frag_size[n]
-    b.nr_frags = base + a.nr_frags
+    base = k.shinfo[target].nr_frags
+    count = k.shinfo[source].nr_frags
+    copy_frags(k, source, count, target, base)
+    k.shinfo[target].nr_frags = base + count
 
 
 # -- coalescing -------------------------------------------------------------------------------------------------------
@@ -78,9 +74,9 @@ def page_pool_ref_page(k: Kernel, cpu: int, pfn: int) -> None:
 @kernel_function(traced=False)
 def share_moved_frags(k: Kernel, cpu: int, source: int) -> None:
     """The clones of ``source`` keep its fragments: references for those that were moved."""
-    i = k.shinfo[k.skb[source].shinfo]
-    for n in range(i.nr_frags):
-        pfn = compound_head(k, i.frag_page[n])
+    row = k.skb[source].shinfo
+    for n in range(k.shinfo[row].nr_frags):
+        pfn = compound_head(k, k.frags[row].page[n])
         if k.era[0].skb_coalesce == 4 and k.skb[source].pp_recycle != 0 and k.pages[pfn].pp != 0:
             page_pool_ref_page(k, cpu, pfn)
         else:
@@ -158,11 +154,11 @@ def gro_start(k: Kernel, cpu: int, skb: int) -> None:
 def gro_move_frags(k: Kernel, last: int, skb: int, offset: int) -> int:
     """All data is in fragments: they move.  Returns the true size that goes with them."""
     r = k.skb[skb]
-    i = k.shinfo[k.skb[last].shinfo]
-    first = i.nr_frags
-    append_frags(k, r.shinfo, k.skb[last].shinfo)
-    i.frag_offset[first] += offset
-    i.frag_size[first] -= offset
+    row = k.skb[last].shinfo
+    first = k.shinfo[row].nr_frags
+    append_frags(k, r.shinfo, row)
+    k.frags[row].offset[first] += offset
+    k.frags[row].size[first] -= offset
     k.shinfo[r.shinfo].nr_frags = 0
     left = skb_truesize(r.end)
     moved = r.truesize - left
@@ -177,13 +173,14 @@ def gro_move_frags(k: Kernel, last: int, skb: int, offset: int) -> int:
 def gro_steal_head(k: Kernel, last: int, skb: int, offset: int) -> int:
     """The head, a page fragment, becomes a fragment, and the others follow.  Returns the true size that goes along."""
     r = k.skb[skb]
-    i = k.shinfo[k.skb[last].shinfo]
-    n = i.nr_frags
-    i.frag_page[n] = compound_head(k, r.head_page)
-    i.frag_offset[n] = skb_head_offset(k, skb) + offset
-    i.frag_size[n] = skb_headlen(k, skb) - offset
-    i.nr_frags = n + 1
-    append_frags(k, r.shinfo, k.skb[last].shinfo)
+    row = k.skb[last].shinfo
+    n = k.shinfo[row].nr_frags
+    f = k.frags[row]
+    f.page[n] = compound_head(k, r.head_page)
+    f.offset[n] = skb_head_offset(k, skb) + offset
+    f.size[n] = skb_headlen(k, skb) - offset
+    k.shinfo[row].nr_frags = n + 1
+    append_frags(k, r.shinfo, row)
     moved = r.truesize - SK_BUFF_SIZE
     r.truesize = SK_BUFF_SIZE
     k.gro_cb[skb].free = NAPI_GRO_FREE_STOLEN_HEAD
@@ -197,9 +194,9 @@ def gro_hang_on(k: Kernel, p: int, skb: int, offset: int) -> int:
     moved = r.truesize
     beyond = offset - skb_headlen(k, skb)
     if beyond > 0:
-        i = k.shinfo[r.shinfo]
-        i.frag_offset[0] += beyond
-        i.frag_size[0] -= beyond
+        f = k.frags[r.shinfo]
+        f.offset[0] += beyond
+        f.size[0] -= beyond
         r.data_len -= beyond
         r.len -= beyond
         offset -= beyond

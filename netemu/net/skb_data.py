@@ -57,11 +57,11 @@ def skb_tailroom(k: Kernel, skb: int) -> int:
 def skb_fill_page_desc(k: Kernel, skb: int, n: int, pfn: int, offset: int, size: int) -> None:
     """Make fragment ``n`` the last one.  An emergency page marks the packet."""
     r = k.skb[skb]
-    i = k.shinfo[r.shinfo]
-    i.frag_page[n] = pfn
-    i.frag_offset[n] = offset
-    i.frag_size[n] = size
-    i.nr_frags = n + 1
+    f = k.frags[r.shinfo]
+    f.page[n] = pfn
+    f.offset[n] = offset
+    f.size[n] = size
+    k.shinfo[r.shinfo].nr_frags = n + 1
     if page_is_pfmemalloc(k, compound_head(k, pfn)):
         r.pfmemalloc = 1
 
@@ -84,7 +84,7 @@ def skb_add_rx_frag(k: Kernel, cpu: int, skb: int, pfn: int, offset: int, size: 
 def skb_frag_unref(k: Kernel, cpu: int, skb: int, n: int) -> None:
     """Drop a reference on fragment ``n`` as freeing the packet would."""
     r = k.skb[skb]
-    __skb_frag_unref(k, cpu, k.shinfo[r.shinfo].frag_page[n], r.pp_recycle, 0)
+    __skb_frag_unref(k, cpu, k.frags[r.shinfo].page[n], r.pp_recycle, 0)
 
 
 @kernel_function(traced=False, entry=True, rare=True)
@@ -168,16 +168,17 @@ def eat_frag_list(k: Kernel, cpu: int, skb: int, eat: int) -> int:
 def eat_frags(k: Kernel, cpu: int, skb: int, eat: int) -> None:
     """Drop the first ``eat`` bytes of the fragments, which are linear now."""
     i = k.shinfo[k.skb[skb].shinfo]
+    f = k.frags[k.skb[skb].shinfo]
     kept = 0
     for n in range(i.nr_frags):
-        size = i.frag_size[n]
+        size = f.size[n]
         if size <= eat:
             skb_frag_unref(k, cpu, skb, n)
             eat -= size
         else:
-            i.frag_page[kept] = i.frag_page[n]
-            i.frag_offset[kept] = i.frag_offset[n] + eat
-            i.frag_size[kept] = size - eat
+            f.page[kept] = f.page[n]
+            f.offset[kept] = f.offset[n] + eat
+            f.size[kept] = size - eat
             eat = 0
             kept += 1
     i.nr_frags = kept
@@ -195,7 +196,7 @@ def pskb_pull_tail(k: Kernel, cpu: int, skb: int, delta: int) -> int:
     if i.frag_list != 0:
         eat = delta
         for n in range(i.nr_frags):
-            eat -= i.frag_size[n]
+            eat -= k.frags[r.shinfo].size[n]
         if eat > 0 and eat_frag_list(k, cpu, skb, eat) != 0:
             return 0
     eat_frags(k, cpu, skb, delta)
@@ -230,16 +231,17 @@ def skb_condense(k: Kernel, cpu: int, skb: int) -> None:
 def trim_frags(k: Kernel, cpu: int, skb: int, length: int) -> bool:
     """Cut the fragments off behind ``length``, and the fragment list with them; False if it lies behind them all."""
     i = k.shinfo[k.skb[skb].shinfo]
+    f = k.frags[k.skb[skb].shinfo]
     offset = skb_headlen(k, skb)
     count = i.nr_frags
     n = 0
     if offset < length:
-        while n < count and offset + i.frag_size[n] < length:
-            offset += i.frag_size[n]
+        while n < count and offset + f.size[n] < length:
+            offset += f.size[n]
             n += 1
         if n == count:
             return False
-        i.frag_size[n] = length - offset
+        f.size[n] = length - offset
         n += 1
     i.nr_frags = n
     for cut in range(n, count):
@@ -256,7 +258,7 @@ def trim_frag_list(k: Kernel, cpu: int, skb: int, length: int) -> int:
     i = k.shinfo[k.skb[skb].shinfo]
     offset = skb_headlen(k, skb)
     for n in range(i.nr_frags):
-        offset += i.frag_size[n]
+        offset += k.frags[k.skb[skb].shinfo].size[n]
     before = NONE
     entry = i.frag_list - 1
     while entry != NONE:

@@ -75,15 +75,15 @@ table(
     "shinfo",
     [
         ("dataref", "i4"),
-        ("nr_frags", "i4"),
         ("frag_list", "i4"),  # skb + 1
         ("next", "i4"),  # + 1: on the free list
-        ("line", "i4"),  # CPU that wrote it last, + 1
-        ("frag_page", "i4", MAX_SKB_FRAGS),
-        ("frag_offset", "i4", MAX_SKB_FRAGS),
-        ("frag_size", "i4", MAX_SKB_FRAGS),
+        ("nr_frags", "i2"),
+        ("line", "i2"),  # CPU that wrote it last, + 1
     ],
-    whole_lines=True,
+)
+table(
+    "frags",  # [shinfo]: most packets have none, so they lie apart
+    [("page", "i4", MAX_SKB_FRAGS), ("offset", "i4", MAX_SKB_FRAGS), ("size", "i4", MAX_SKB_FRAGS)],
 )
 table("fclones", [("refs", "i4"), ("next", "i4")])  # pairs of the fast clone slab; next: + 1, on the free list
 table("gro_cb", [("count", "i4"), ("last", "i4"), ("free", "i4")])  # [skb]: segments, newest packet of the list

@@ -107,7 +107,7 @@ def skb_release_data(k: Kernel, cpu: int, skb: int, napi_safe: int) -> None:
             r.pp_recycle = 0
             return
     for n in range(i.nr_frags):
-        __skb_frag_unref(k, cpu, i.frag_page[n], r.pp_recycle, napi_safe)
+        __skb_frag_unref(k, cpu, k.frags[r.shinfo].page[n], r.pp_recycle, napi_safe)
     if i.frag_list != 0:
         skb_drop_list(k, cpu, i.frag_list - 1)
     skb_free_head(k, cpu, skb, napi_safe)

@@ -71,6 +71,7 @@ def slab_pop_skb(k: Kernel, cpu: int) -> int:
     if skb != NONE:
         s.skb_free = k.skb[skb].next
         prefetch(k.skb, s.skb_free - 1)
+        prefetch(k.skb_packet, s.skb_free - 1)
         return skb
     if s.skb_made >= k.machine[0].skbs:
         fault(k, cpu, NO_ROWS, STRUCTS, s.skb_made)
@@ -271,6 +272,17 @@ def shinfo_take(k: Kernel, cpu: int) -> int:
     return row
 
 
+@inlined
+def copy_frags(k: Kernel, source: int, count: int, target: int, base: int) -> None:
+    """The first ``count`` fragments of one shared info into another, from number ``base`` on."""
+    a = k.frags[source]
+    b = k.frags[target]
+    for n in range(count):
+        b.page[base + n] = a.page[n]
+        b.offset[base + n] = a.offset[n]
+        b.size[base + n] = a.size[n]
+
+
 @kernel_function(traced=False)
 def shinfo_copy(k: Kernel, source: int, target: int) -> None:
     """Fragments and fragment list of one head for another; who owns the references is the caller's business."""
@@ -278,10 +290,7 @@ def shinfo_copy(k: Kernel, source: int, target: int) -> None:
     b = k.shinfo[target]
     b.nr_frags = a.nr_frags
     b.frag_list = a.frag_list
-    for n in range(a.nr_frags):
-        b.frag_page[n] = a.frag_page[n]
-        b.frag_offset[n] = a.frag_offset[n]
-        b.frag_size[n] = a.frag_size[n]
+    copy_frags(k, source, a.nr_frags, target, 0)
 
 
 @inlined

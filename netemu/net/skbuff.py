@@ -95,6 +95,7 @@ def table_lengths(skbs: int) -> dict[str, int]:
         "gro_cb": structs,
         "fclones": pairs,
         "shinfo": heads,
+        "frags": heads,
         "object": heads,
     }
 

@@ -6,7 +6,7 @@ Source: net/core/dev.c, net/ipv4/ip_input.c, ip_forward.c, ip_output.c.
 
 from __future__ import annotations
 
-from ..engine.kernel import inlined, kernel_function
+from ..engine.kernel import inlined, kernel_function, prefetch
 from ..engine.layout import Kernel
 from .contents import record_output
 from .device_layout import ACTION_DROP, ACTION_FORWARD, ACTION_GENERIC_XDP_DROP, WIRE_OVERHEAD
@@ -32,6 +32,7 @@ def tx_post(k: Kernel, cpu: int, txq: int, skb: int, kind: int, page: int, lengt
     t.kind = kind
     t.page = page
     q.tail += 1
+    prefetch(k.txd, q.base + ((q.tail + 1) & q.mask))
     q.packets += 1
     q.bytes += length
     tx_posted(k, txq)

@@ -26,17 +26,18 @@ def xdp_batched(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
         count = min(q.cq_tail - at, BATCH)
         b = k.xdp_batch[0]
         for i in range(count):
-            e = k.cqe[q.cq_base + ((at + i) & q.cq_mask)]
-            b.start[i] = e.address
-            b.end[i] = e.address + e.linear
-            b.linear[i] = e.linear
-            b.length[i] = e.length
-            b.number[i] = e.packet
+            row = q.cq_base + ((at + i) & q.cq_mask)
+            c = k.cqe_contents[row]
+            b.start[i] = c.address
+            b.end[i] = c.address + c.linear
+            b.linear[i] = c.linear
+            b.length[i] = k.cqe[row].length
+            b.number[i] = k.cqe[row].packet
         call_python(k, k.netdev[q.dev].xdp_python, cpu, xdp, q.index, count)
         for i in range(count):
-            k.cqe[q.cq_base + ((at + i) & q.cq_mask)].verdict = b.verdict[i]
+            k.cqe_contents[q.cq_base + ((at + i) & q.cq_mask)].verdict = b.verdict[i]
         q.batched = at + count
-    return xdp_checked(k, cpu, xdp, k.cqe[q.cq_base + (at & q.cq_mask)].verdict)
+    return xdp_checked(k, cpu, xdp, k.cqe_contents[q.cq_base + (at & q.cq_mask)].verdict)
 
 
 @kernel_function(traced=False, entry=True, rare=True)

@@ -50,6 +50,7 @@ class SkbPlayer:
         self._changed_pages = ChangedRows()
         self._changed_skbs = ChangedRows()
         self._changed_infos = ChangedRows()
+        self._changed_frags = ChangedRows()
 
     def play(self, line: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         """Perform the operation of a line and compare the line: (field, expected, got) for each that differs."""
@@ -97,6 +98,7 @@ class SkbPlayer:
         infos = k.arrays["shinfo"][: k.slab[0].shinfo_made]
         touched = np.zeros(len(infos), bool)
         touched[self._changed_infos.look(infos)] = True
+        touched[self._changed_frags.look(k.arrays["frags"][: len(infos)])] = True
         suspects = np.zeros(len(used), bool)
         suspects[self._changed_skbs.look(table)] = True
         live = table["state"] == SKB_LIVE

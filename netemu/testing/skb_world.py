@@ -351,7 +351,8 @@ class SkbWorld(World):
             head = f"K{self.k.object[r.head_object - 1].serial}"
         else:
             head = self._place(r.head_page, r.head_offset)
-        frags = [[self.block(info.frag_page[n]), info.frag_offset[n], info.frag_size[n]] for n in range(info.nr_frags)]
+        f = self.k.frags[r.shinfo]
+        frags = [[self.block(f.page[n]), f.offset[n], f.size[n]] for n in range(info.nr_frags)]
         return [
             self.skb_name(skb),
             r.users,

@@ -108,8 +108,9 @@ class Stepper:
 
     def frags(self, skb: SkBuff) -> list[tuple[int, int, int]]:
         """Page, offset and size of each fragment."""
-        info = self.k.shinfo[self.k.skb[skb.number].shinfo]
-        return [(info.frag_page[i], info.frag_offset[i], info.frag_size[i]) for i in range(info.nr_frags)]
+        row = self.k.skb[skb.number].shinfo
+        f = self.k.frags[row]
+        return [(f.page[i], f.offset[i], f.size[i]) for i in range(self.k.shinfo[row].nr_frags)]
 
     def frame_of(self, skb: SkBuff) -> bytes:
         """The bytes of the packet, from wherever they lie."""

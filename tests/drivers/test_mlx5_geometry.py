@@ -39,6 +39,7 @@ def test_a_frame_is_linear_when_headroom_frame_and_shared_info_fit_in_a_page(
         (1500, True, 4096, 64, 16, 1024),
         (9000, False, 64, 4096, 64, 4096),
         (3691, False, 64, 4096, 32, 2048),
+        (9000, True, 4096, 64, 64, 8192),
     ],
 )
 def test_striding_geometry(mtu: int, xdp: bool, stride: int, strides: int, wqes: int, pool: int) -> None:
@@ -67,7 +68,7 @@ def test_any_mtu_fits_into_its_fragments_and_strides(mtu: int, xdp: bool) -> Non
     assert sum(legacy.frag_sizes) == mtu + 22
     assert all(size <= stride <= PAGE_SIZE for size, stride in zip(legacy.frag_sizes, legacy.frag_strides, strict=True))
     assert (striding.strides << striding.stride_log) == 64 * PAGE_SIZE
-    assert striding.pool_size == 64 * striding.wqes
+    assert striding.pool_size == 64 * striding.wqes * (1 if striding.linear or not xdp else 2)
     assert striding.wqes >= 4
 
 

@@ -94,6 +94,22 @@ def test_fragments_of_one_page_are_counted_for_each_holder() -> None:
     assert refcounts(nic, [pages[0], pages[2], pages[3]]) == [3, 2, 2]
 
 
+@pytest.mark.parametrize(("xdp", "in_one_wqe"), [(None, 4096 // 141), ("pass", 64 // 3)], ids=["none", "xdp"])
+def test_a_frame_that_does_not_fit_into_the_last_posted_wqe_is_not_taken(xdp: str | None, in_one_wqe: int) -> None:
+    """Not even partly: what fits into the rest of that WQE still is, once a WQE follows so is every other."""
+    nic = Stepper("mlx5", "v6.6", mtu=9000, options=STRIDING | {"rx_ring": "128"}, memory_mb=32, xdp=xdp)
+    fit = in_one_wqe * queue(nic).wqes
+    assert [nic.arrive(9000) for _ in range(fit + 1)] == [RECEIVED] * fit + [NO_DESCRIPTOR]
+    assert nic.arrive(60) == RECEIVED
+    assert nic.arrive(9000) == NO_DESCRIPTOR
+    while nic.k.rxq[nic.rxq].cq_head != nic.k.rxq[nic.rxq].cq_tail:
+        nic.poll()
+    nic.consume()
+    nic.refill()
+    assert nic.receive(9000).len == 9000
+    assert nic.leaks() == []
+
+
 @pytest.mark.parametrize("length", [60, 256, 257, 4000, 4352, 5000, 9018])
 def test_a_jumbo_frame_in_a_striding_queue_is_cut_at_page_ends(length: int) -> None:
     nic = Stepper("mlx5", "v6.1", mtu=9000, options=STRIDING, memory_mb=64, contents=True)

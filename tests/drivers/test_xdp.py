@@ -21,6 +21,7 @@ from tests.drivers.xdp_stepping import (
     head_tx,
     meta_pass,
     seven,
+    tail_drop,
     tail_pass,
     tail_tx,
     to_device,
@@ -42,13 +43,13 @@ SINGLE = [
     ("netsec", "v6.1"),
 ]
 """Each driver and each kind of receive queue, in eras without and with packets of several buffers."""
-MULTI = ["v6.1", "v6.12"]
+MULTI = [("mlx5 legacy", "v6.1"), ("mlx5 legacy", "v6.12"), ("mlx5 striding", "v6.6")]
 LENGTH, JUMBO = 1000, 9000
 AROUND = 140
 """Packets after which rings and caches have come round; more than two multi-packet WQEs of 64 pages."""
 
 single_buffer = pytest.mark.parametrize(("name", "era"), SINGLE)
-multi_buffer = pytest.mark.parametrize("era", MULTI)
+multi_buffer = pytest.mark.parametrize(("name", "era"), MULTI)
 
 
 def single(name: str, era: str, program: Any) -> Xdp:
@@ -56,12 +57,17 @@ def single(name: str, era: str, program: Any) -> Xdp:
     return Xdp(driver, era, program, options=options)
 
 
-def multi(era: str, program: Any) -> Xdp:
-    return Xdp("mlx5", era, program, options={"rq": "legacy"}, mtu=JUMBO, memory_mb=32)
+def multi(name: str, era: str, program: Any) -> Xdp:
+    driver, options = DEVICES[name]
+    return Xdp(driver, era, program, options=options | {"rx_ring": "256"}, mtu=JUMBO, memory_mb=32)
 
 
 def grows(era: str) -> bool:
     return ERAS.index(era) >= ERAS.index("v5.10")
+
+
+def has_several_buffers(era: str) -> bool:
+    return ERAS.index(era) >= ERAS.index("v6.1")
 
 
 def finish(nic: Xdp) -> None:
@@ -87,13 +93,17 @@ def test_xdp_native_pass_sb(name: str, era: str) -> None:
 
 
 @multi_buffer
-def test_xdp_native_pass_mb(era: str) -> None:
-    nic = multi(era, "pass")
-    for length in (60, 3520, 3521, 8000, JUMBO):
+def test_xdp_native_pass_mb(name: str, era: str) -> None:
+    """Legacy: the head of an skb is the first buffer.  Striding: it is 256 bytes pulled out of the pages behind it."""
+    fragments = {60: 0, 256: 0, 257: 1, 3520: 1, 3521: 1, 4096: 1, 4097: 2, 8000: 2, JUMBO: 3}
+    if name == "mlx5 legacy":
+        fragments = {60: 0, 3520: 0, 3521: 1, 7616: 1, 7617: 2, JUMBO: 2}
+    nic = multi(name, era, "pass")
+    for length, count in fragments.items():
         nic.process(frame_of(length))
         skb = nic.held()[-1]
         assert nic.frame_of(skb) == frame_of(length)
-        assert len(nic.frags(skb)) == (length > 3520) + (length > 3520 + PAGE_SIZE)
+        assert len(nic.frags(skb)) == count
     finish(nic)
 
 
@@ -112,8 +122,8 @@ def test_xdp_native_drop_sb(name: str, era: str) -> None:
 
 
 @multi_buffer
-def test_xdp_native_drop_mb(era: str) -> None:
-    nic = multi(era, "drop")
+def test_xdp_native_drop_mb(name: str, era: str) -> None:
+    nic = multi(name, era, "drop")
     for _ in range(30):
         nic.process(JUMBO)
     before = nic.pages_allocated()
@@ -140,8 +150,8 @@ def test_xdp_native_tx_sb(name: str, era: str) -> None:
 
 
 @multi_buffer
-def test_xdp_native_tx_mb(era: str) -> None:
-    nic = multi(era, "tx")
+def test_xdp_native_tx_mb(name: str, era: str) -> None:
+    nic = multi(name, era, "tx")
     for number in range(60):
         if number == 30:
             before = nic.pages_allocated()
@@ -237,7 +247,7 @@ def test_xdp_native_adjst_head_grow_data(name: str, era: str) -> None:
 
 @single_buffer
 def test_the_head_stays_behind_the_frame_struct_and_before_the_last_header(name: str, era: str) -> None:
-    most = XDP_PACKET_HEADROOM - (40 if era in MULTI else 32)
+    most = XDP_PACKET_HEADROOM - (40 if has_several_buffers(era) else 32)
     nic = single(name, era, Program(head_pass))
     for offset in (-most - 1, LENGTH - 13, -most, LENGTH - 14):
         nic.process(asking(LENGTH, offset))
@@ -289,10 +299,10 @@ def test_a_packet_keeps_its_ethernet_header(name: str, era: str) -> None:
 
 
 @multi_buffer
-def test_xdp_native_adjst_tail_shrnk_data_mb(era: str) -> None:
-    """9000 bytes lie in 3520, 4096 and 1384: buffers that become empty go back."""
-    offsets = [1, 1384, 1385, 5480, 5481, 8900]
-    nic = multi(era, Program(tail_pass))
+def test_xdp_native_adjst_tail_shrnk_data_mb(name: str, era: str) -> None:
+    """Legacy: 9000 bytes lie in 3520, 4096 and 1384; striding: in none, 4096, 4096 and 808.  Empty buffers go back."""
+    offsets = [1, 808, 809, 1384, 1385, 4904, 4905, 5480, 5481, 8900]
+    nic = multi(name, era, Program(tail_pass))
     for offset in offsets:
         nic.process(asking(JUMBO, -offset))
         assert nic.frame_of(nic.held()[-1]) == asking(JUMBO, -offset)[:-offset]
@@ -301,34 +311,74 @@ def test_xdp_native_adjst_tail_shrnk_data_mb(era: str) -> None:
     for offset in offsets:
         nic.process(asking(JUMBO, -offset))
     assert nic.posted() == [asking(JUMBO, -offset)[:-offset] for offset in offsets]
+    nic.device.attach_xdp(Program(tail_drop))
+    for offset in offsets:
+        nic.process(asking(JUMBO, -offset))
     finish(nic)
 
 
 @multi_buffer
-def test_xdp_native_adjst_tail_grow_data_mb(era: str) -> None:
-    """The last buffer grows to the end of its page."""
+def test_xdp_native_adjst_tail_grow_data_mb(name: str, era: str) -> None:
+    """Legacy: the last buffer grows to the end of its page.  Striding: the driver does not say how far it could."""
     most = PAGE_SIZE - (JUMBO - 3520 - PAGE_SIZE)
-    nic = multi(era, Program(tail_pass))
+    nic = multi(name, era, Program(tail_pass))
     for offset in (most, most + 1):
         nic.process(asking(JUMBO, offset))
-    assert [nic.frame_of(skb) for skb in nic.held()] == [asking(JUMBO, most) + bytes(most)]
-    assert nic.verdicts() == {"aborted": 1, "pass": 1}
+    if name == "mlx5 legacy":
+        assert [nic.frame_of(skb) for skb in nic.held()] == [asking(JUMBO, most) + bytes(most)]
+        assert nic.verdicts() == {"aborted": 1, "pass": 1}
+    else:
+        assert nic.verdicts() == {"aborted": 2}
     finish(nic)
 
 
 @multi_buffer
-def test_xdp_native_adjst_head_shrnk_and_grow_data_mb(era: str) -> None:
-    """The first of three buffers moves its start; the others stay as they are."""
-    nic = multi(era, Program(head_pass))
-    nic.process(asking(JUMBO, 100))
-    nic.process(asking(JUMBO, -100))
-    shrunk, grown = (nic.frame_of(skb) for skb in nic.held())
-    assert (shrunk, len(grown), grown[100:]) == (asking(JUMBO, 100)[100:], JUMBO + 100, asking(JUMBO, -100))
-    nic.device.attach_xdp(Program(head_tx))
-    nic.process(asking(JUMBO, 100))
-    nic.process(asking(JUMBO, -100))
-    shrunk, grown = nic.posted()
-    assert (shrunk, len(grown), grown[100:]) == (asking(JUMBO, 100)[100:], JUMBO + 100, asking(JUMBO, -100))
+def test_xdp_native_adjst_head_shrnk_and_grow_data_mb(name: str, era: str) -> None:
+    """The first buffer moves its start; the others stay as they are.  One that is empty cannot shrink, and has to get
+    room for a whole Ethernet header.
+    """
+    offsets = [100, -100] if name == "mlx5 legacy" else [-14, -100, -216]
+    nic = multi(name, era, Program(head_pass))
+    for program in (head_pass, head_tx):
+        nic.device.attach_xdp(Program(program))
+        for offset in offsets:
+            nic.process(asking(JUMBO, offset))
+        frames = [nic.frame_of(skb) for skb in nic.held()] if program is head_pass else nic.posted()
+        assert [len(frame) for frame in frames] == [JUMBO - offset for offset in offsets]
+        for frame, offset in zip(frames, offsets, strict=True):
+            assert frame[max(-offset, 0) :] == asking(JUMBO, offset)[max(offset, 0) :]
+    if name == "mlx5 striding":
+        for offset in (4, -13):
+            nic.process(asking(JUMBO, offset))
+        assert nic.verdicts()["aborted"] == 2
+    finish(nic)
+
+
+@multi_buffer
+def test_without_room_on_the_ring_all_buffers_of_a_packet_are_recycled(name: str, era: str) -> None:
+    nic = multi(name, era, "tx")
+    ring = nic.k.txq[nic.k.txq[nic.txq].xdp_tx - 1]
+    limit, ring.limit = ring.limit, 3
+    for _ in range(5):
+        nic.process(JUMBO)
+    nic.assert_balance()
+    assert (len(nic.posted()), nic.k.xdp_rxq[nic.rxq].tx_full) == (3, 2)
+    ring.limit = limit
+    finish(nic)
+
+
+def test_without_memory_for_the_empty_first_buffer_a_packet_is_dropped() -> None:
+    """It is not on the ring, as the others are, but allocated when the packet is looked at."""
+    nic = multi("mlx5 striding", "v6.6", "pass")
+    taken = nic.exhaust_memory()
+    assert nic.arrive(JUMBO) == 0
+    nic.poll()
+    assert (nic.held(), nic.verdicts()) == ([], {})
+    assert nic.k.run[0].dropped_no_skb == nic.device.ethtool()["rx_buff_alloc_err"] == 1
+    nic.free(taken)
+    nic.assert_balance()
+    nic.process(JUMBO)
+    assert len(nic.held()) == 1
     finish(nic)
 
 
@@ -337,7 +387,7 @@ def test_metadata_is_a_multiple_of_four_of_at_most_32_bytes_where_the_driver_has
     nic = single(name, era, Program(meta_pass))
     for offset in (-32, -4, 0, -36, -3, 4):
         nic.process(asking(LENGTH, offset))
-    with_metadata = name != "netsec" and era in MULTI
+    with_metadata = name != "netsec" and has_several_buffers(era)
     assert nic.verdicts() == ({"aborted": 3, "pass": 3} if with_metadata else {"aborted": 6})
     finish(nic)
 
@@ -351,11 +401,19 @@ def test_netsec_has_no_xdp_before_its_page_pool(era: str) -> None:
         Xdp("netsec", era, "drop")
 
 
-@pytest.mark.parametrize(("era", "rq"), [("v4.19", "legacy"), ("v6.1", "striding"), ("v6.1", "legacy")])
-def test_an_mtu_over_one_page_needs_packets_of_several_buffers(era: str, rq: str) -> None:
+@pytest.mark.parametrize(
+    ("era", "rq", "several"),
+    [
+        ("v4.19", "legacy", False),
+        ("v6.1", "legacy", True),
+        ("v6.1", "striding", False),
+        ("v6.6", "striding", True),
+    ],
+)
+def test_an_mtu_over_one_page_needs_packets_of_several_buffers(era: str, rq: str, several: bool) -> None:
     Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3498)
-    if rq == "legacy" and era in MULTI:
-        Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3499)
+    if several:
+        Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3499, memory_mb=32)
         return
     with pytest.raises(UsageError, match="an MTU of 3499 is too large for an XDP program: 3498 is the most"):
         Xdp("mlx5", era, "drop", options={"rq": rq}, mtu=3499)
@@ -403,9 +461,9 @@ def test_xdp_native_redirect_sb(name: str, era: str) -> None:
     finish(nic)
 
 
-@pytest.mark.parametrize("era", ["v6.12"])
-def test_xdp_native_redirect_mb(era: str) -> None:
-    nic = multi(era, Program(to_device))
+@pytest.mark.parametrize(("name", "era"), MULTI[1:])
+def test_xdp_native_redirect_mb(name: str, era: str) -> None:
+    nic = multi(name, era, Program(to_device))
     other = nic.machine.netdev("mlx5", options={"rq": "legacy"}, mtu=JUMBO)
     for _ in range(40):
         nic.process(frame_of(JUMBO))
@@ -417,8 +475,8 @@ def test_xdp_native_redirect_mb(era: str) -> None:
 
 def test_packets_of_several_buffers_do_not_go_where_they_cannot() -> None:
     """To no device in v6.1, and to none that does not gather later."""
-    for era, driver in (("v6.1", "mlx5"), ("v6.6", "netsec")):
-        nic = multi(era, Program(to_device))
+    for (name, era), driver in ((MULTI[0], "mlx5"), (MULTI[2], "netsec")):
+        nic = multi(name, era, Program(to_device))
         nic.machine.netdev(driver, mtu=1500)
         nic.process(frame_of(JUMBO))
         assert nic.k.xdp_rxq[nic.rxq].redirect_err == 1

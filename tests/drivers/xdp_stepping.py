@@ -12,7 +12,7 @@ from netemu.mm.layout import PAGE_SIZE
 from netemu.net.redirect import bpf_redirect, bpf_redirect_map, xdp_do_flush
 from netemu.net.xdp import bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail
 from netemu.net.xdp_frame import xdp_flush_frame_bulk
-from netemu.net.xdp_layout import XDP_ABORTED, XDP_PASS, XDP_TX
+from netemu.net.xdp_layout import XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX
 from tests.drivers.stepping import Stepper
 
 
@@ -107,8 +107,11 @@ def frame_of(length: int) -> bytes:
 
 @kernel_function(traced=False)
 def wanted(k: Kernel, xdp: int) -> int:
-    """How far to move, from the bytes 0..1 of the packet: biased by 32768."""
-    at = k.xdp_buff[xdp].data
+    """How far to move, from the bytes 0..1 of the packet, in whichever buffer it begins: biased by 32768."""
+    x = k.xdp_buff[xdp]
+    at = x.data
+    if x.data == x.data_end:
+        at = x.frag_page[0] * PAGE_SIZE + x.frag_offset[0]
     return k.memory[at] * 256 + k.memory[at + 1] - 32768
 
 
@@ -140,6 +143,12 @@ def tail_pass(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
 def tail_tx(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
     """Move the end of the packet and send it back."""
     return XDP_ABORTED if bpf_xdp_adjust_tail(k, cpu, xdp, wanted(k, xdp)) else XDP_TX
+
+
+@kernel_function(traced=False, entry=True)
+def tail_drop(k: Kernel, cpu: int, rxq: int, xdp: int) -> int:
+    """Move the end of the packet and drop it."""
+    return XDP_ABORTED if bpf_xdp_adjust_tail(k, cpu, xdp, wanted(k, xdp)) else XDP_DROP
 
 
 @kernel_function(traced=False, entry=True)

@@ -154,7 +154,7 @@ def _which_marks_mix_and_who_holds_a_shared_page(setting: Setting) -> tuple[int,
             source.clone()
         answers.append(skb_try_coalesce(machine.k, 0, target.number, source.number))
         if to_marked:
-            page = machine.k.shinfo[machine.k.skb[source.number].shinfo].frag_page[0]
+            page = machine.k.frags[machine.k.skb[source.number].shinfo].page[0]
             references = machine.k.pages[page].refcount
     return answers[0], answers[1], answers[2], references
 

@@ -52,6 +52,17 @@ def test_every_frame_is_forwarded_by_the_other_cpu_and_no_page_is_lost(driver: s
     assert "cpu_map_kthread_run" in paths
 
 
+@pytest.mark.parametrize("rq", ["legacy", "striding"])
+def test_packets_of_several_buffers_go_to_other_cpus(rq: str) -> None:
+    jumbo = [frame_of(60 + n * 80) for n in range(110)]
+    options = {"rq": rq, "rx_ring": "256"}
+    result = netemu.replay(
+        jumbo, era="v6.6", xdp=ToCpu(1, 1024), cpus=2, queues=1, mtu=9000, memory_mb=64, options=options
+    )
+    assert result["packets"]["forwarded"] == result["xdp"]["redirect"] == len(jumbo)
+    assert result["leaks"] == []
+
+
 @pytest.mark.parametrize("era", ["v4.19", "v5.15", "v6.12"])
 def test_a_ring_that_is_full_drops_and_gives_the_pages_back(era: str) -> None:
     program = ToCpu(1, queue_size=16)

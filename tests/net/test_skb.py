@@ -49,8 +49,9 @@ def with_list(m: Machine, *packets: SkBuff) -> SkBuff:
 
 
 def frag_sizes(skb: SkBuff) -> list[int]:
-    info = skb.machine.k.shinfo[skb.machine.k.skb[skb.number].shinfo]
-    return list(info.frag_size[: info.nr_frags])
+    k = skb.machine.k
+    row = k.skb[skb.number].shinfo
+    return list(k.frags[row].size[: k.shinfo[row].nr_frags])
 
 
 @pytest.mark.parametrize(
@@ -156,8 +157,8 @@ def test_header_bytes_are_not_merged() -> None:
     for skb in (first, second):
         skbuff.gro_start(m.k, CPU, skb.number)
     assert skbuff.skb_gro_receive(m.k, CPU, first.number, second.number, 54) == 0
-    info = m.k.shinfo[m.k.skb[first.number].shinfo]
-    assert (first.len, info.frag_offset[0], info.frag_size[0]) == (1946, 54, 946)
+    frags = m.k.frags[m.k.skb[first.number].shinfo]
+    assert (first.len, frags.offset[0], frags.size[0]) == (1946, 54, 946)
 
 
 def test_a_full_packet_takes_others_on_its_list() -> None:

@@ -148,8 +148,8 @@ class Both:
                 buffer.truesize,
             )
             assert buffer.skb.dataref == buffer.data.sharers
-            info = k.shinfo[k.skb[buffer.skb.number].shinfo]
-            assert list(info.frag_page[: info.nr_frags]) == buffer.data.frags
+            row = k.skb[buffer.skb.number].shinfo
+            assert list(k.frags[row].page[: k.shinfo[row].nr_frags]) == buffer.data.frags
         assert k.slab[0].live == len(self.buffers)
         assert len({buffer.skb.number for buffer in self.buffers}) == len(self.buffers)
         assert {pfn: k.pages[pfn].refcount for pfn in self.references} == self.references

@@ -47,6 +47,16 @@ def test_every_bundled_capture_goes_through(name: str, setup: str) -> None:
     assert data["bytes"] == sum(map(len, frames(name)))
 
 
+@pytest.mark.parametrize("rq", ["legacy", "striding"])
+def test_packets_of_several_buffers_that_a_program_passes_add_up(rq: str) -> None:
+    """Through a ring that is short, so that it comes round often and frames wait for it."""
+    options = {"rq": rq, "rx_ring": "128"}
+    setup = {"era": "v6.6", "xdp": "pass", "mtu": 9000, "memory_mb": 64, "options": options}
+    for recycle in ("mechanism", 0, "lifo"):
+        data = run(traces.path("jumbo.pcap"), packets=2000, recycle=recycle, **setup)
+        assert data["packets"]["forwarded"] == data["xdp"]["pass"] == 2000
+
+
 @settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 9018), min_size=1, max_size=80),

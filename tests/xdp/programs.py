@@ -76,6 +76,54 @@ def faulty(packet: XdpPacket) -> int:
     return XDP_PASS
 
 
+aims, reached = ArrayMap(256), ArrayMap(256)
+"""The byte that :func:`reaches` wants of each packet; whether it got it."""
+
+
+def reaches(packet: XdpPacket) -> int:
+    """Reads or writes one field: packets take turns in which."""
+    number = packet.number()
+    at = aims[number]
+    which = number % 8
+    if which == 0:
+        packet.u8(at)
+    if which == 1:
+        packet.u16(at)
+    if which == 2:
+        packet.u32(at)
+    if which == 3:
+        packet.u48(at)
+    if which == 4:
+        packet.set_u8(at, 0)
+    if which == 5:
+        packet.set_u16(at, 0)
+    if which == 6:
+        packet.set_u32(at, 0)
+    if which == 7:
+        packet.set_u48(at, 0)
+    reached[number] = 1
+    return XDP_DROP
+
+
+def reaches_further(packet: XdpPacket) -> int:
+    """Uses the sum of positive numbers as an offset or index, where it may be beyond 64 bits."""
+    number = packet.number()
+    at = aims[number]
+    if at < 0:
+        return XDP_PASS
+    which = number % 4
+    if which == 0:
+        packet.u32(at + 8)
+    if which == 1:
+        packet.set_u48(at + 8, 0)
+    if which == 2:
+        reached[at + 8] = 2
+    if which == 3:
+        ports[at + 8] += 1
+    reached[number] = 1
+    return XDP_DROP
+
+
 _made: dict[Any, Any] = {}
 
 

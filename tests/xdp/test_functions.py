@@ -121,6 +121,63 @@ def test_a_fault_is_an_error_with_the_packets_number(compiled: bool) -> None:
             replayed([bytes([what]) + bytes(63)] * 10, made(programs.faulty, compiled))
 
 
+@pytest.mark.parametrize("way", ["native", "guarded", "batch"])
+def test_the_first_of_several_buffers_in_a_striding_queue_is_empty(way: str) -> None:
+    def batch_linear(batch: XdpBatch) -> int:
+        for number, length, linear in zip(batch.number, batch.length, batch.linear, strict=True):
+            programs.seen[int(number) * 9] = int(length)
+            programs.seen[int(number) * 9 + 1] = int(linear)
+        return XDP_DROP
+
+    program = xdp(batch=True)(batch_linear) if way == "batch" else made(programs.parse, way == "native")
+    options = {"rq": "striding", "rx_ring": "128"}
+    replayed([frame_of(60), frame_of(9000)], program, era="v6.6", mtu=9000, options=options)
+    assert [row[:2] for row in told()] == [(60, 0), (9000, 0)]
+
+
+SIZES = (1, 2, 4, 6)
+FAR = (2**63 - 1, 2**63 - 8, 2**62, 2**32, 2**31, -(2**31), -(2**32), -(2**62), -(2**63) + 1, -(2**63))
+
+
+@both_ways
+def test_no_byte_outside_of_a_packet_is_reached_however_far_it_is(compiled: bool) -> None:
+    """Offsets that wrap when something is added to them are outside, as any other."""
+    ends = [64 - size for size in SIZES * 2]
+    rounds = [[at] * 8 for at in (*FAR, -1, 64, 65)] + [[end + 1 for end in ends], [0] * 8, ends]
+    for number, at in enumerate(at for turn in rounds for at in turn):
+        programs.aims[number], programs.reached[number] = at, 0
+    result = replayed([bytes(64)] * 8 * len(rounds), made(programs.reaches, compiled, on_fault="abort"))
+    outside = 8 * (len(rounds) - 2)
+    assert list(programs.reached)[: 8 * len(rounds)] == [0] * outside + [1] * 16
+    assert (result["xdp"]["aborted"], result["xdp"]["drop"]) == (outside, 16)
+
+
+@both_ways
+def test_an_offset_beyond_64_bits_is_outside(compiled: bool) -> None:
+    programs.ports.clear()
+    far = (2**62, 2**63 - 8, 2**63 - 1)
+    for number, at in enumerate(at for at in far for _ in range(4)):
+        programs.aims[number], programs.reached[number] = at, 0
+    program = made(programs.reaches_further, compiled, on_fault="abort")
+    assert replayed([bytes(64)] * 12, program)["xdp"]["aborted"] == 12
+    assert list(programs.reached)[:12] == [0] * 12
+
+
+def test_no_byte_outside_of_a_packet_is_reached_by_a_batch() -> None:
+    aims = [(at, size) for size in SIZES[:3] for at in (*FAR, -1, 65 - size, 64)]
+    answers = []
+
+    @xdp(batch=True)
+    def reach(batch: XdpBatch) -> int:
+        read = {1: batch.u8, 2: batch.u16, 4: batch.u32}
+        answers.extend(int(read[size](at, missing=-9)[0]) for at, size in aims)
+        answers.extend(int(read[size](64 - size)[0]) for size in read)
+        return XDP_DROP
+
+    replayed([bytes(64)], reach)
+    assert answers == [-9] * len(aims) + [0] * 3
+
+
 @both_ways
 def test_an_exception_is_an_error_with_the_packets_number(compiled: bool) -> None:
     text = (
