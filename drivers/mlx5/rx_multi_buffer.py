@@ -123,12 +123,12 @@ def pull_head(k: Kernel, cpu: int, skb: int) -> None:
     if count <= 0:
         return
     if k.run[0].keep_contents:
-        info = k.shinfo[r.shinfo]
+        f = k.frags[r.shinfo]
         to = skb_head_address(k, skb) + r.tail
         left = count
-        for i in range(info.nr_frags):
-            here = min(left, info.frag_size[i])
-            memory_copy(k, to, address_of_page(info.frag_page[i]) + info.frag_offset[i], here)
+        for i in range(k.shinfo[r.shinfo].nr_frags):
+            here = min(left, f.size[i])
+            memory_copy(k, to, address_of_page(f.page[i]) + f.offset[i], here)
             to += here
             left -= here
     pskb_pull_tail(k, cpu, skb, count)
