@@ -122,12 +122,11 @@ def test_a_slow_end_slows_the_link_both_ways() -> None:
 def test_a_receiver_that_is_too_slow_drops_and_counts() -> None:
     """Redirecting on one CPU is faster than forwarding on another, and the short ring of netsec overflows."""
     machine = Machine(era="v6.1", cpus=2, memory_mb=MEMORY_MB, skbs=1 << 14)
-    first, second = DeviceSettings(irq_affinity=[0]), DeviceSettings(irq_affinity=[1])
+    first, second = (DeviceSettings(irq_affinity=[cpu], link_gbps=100) for cpu in (0, 1))
     a, b = machine.netdev("mlx5", settings=first, xdp="redirect"), machine.netdev("mlx5", settings=first)
     c, d = (machine.netdev("netsec", settings=second) for _ in range(2))
     got: list[Packet] = []
     pipeline = Pipeline(machine).plug(a, source=numbered(3000)).plug(d, sinks=got.append).cable(b, c)
-    machine.k.netdev[b.number].ps_per_byte = machine.k.netdev[c.number].ps_per_byte = 80
     trio.run(pipeline.route(a, b).route(c, d).run)
     sent, came, left = (pipeline.traffic(device) for device in (b, c, d))
     assert sent.transmitted == came.arrived == came.received + came.out_of_buffer
