@@ -11,7 +11,7 @@ from __future__ import annotations
 from .kernel import inlined, kernel_function
 from .layout import Kernel, table
 
-table("agenda", [("when", "i8"), ("cpu", "i8")])  # [1]: the first to act; [leaves + cpu]: each CPU, ps; between: matches
+table("agenda", [("when", "i8"), ("cpu", "i8")])  # [1]: the first to act; [leaves + cpu]: a CPU; between: matches; ps
 table("agenda_leaves", "i8")  # [0]: leaves of the tree, a power of two
 
 NO_CPU_TIME = 2**62
