@@ -19,6 +19,8 @@ from ..engine.jit import base_directory
 
 # Beyond this many instructions the loop passes of the full pipeline cost more than they gain.
 FULL_PIPELINE_LIMIT = 600
+# Beyond this many, with a check on each access or without, allocating registers well takes many seconds.
+FAST_EMISSION_LIMIT = {True: 2500, False: 8000}
 _KEPT_OBJECTS = 512
 
 
@@ -38,12 +40,12 @@ def _processor() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def _target_machine() -> Any:
-    """A new one each time: the execution engine takes it over."""
+def _target_machine(level: int = 2) -> Any:
+    """A new one each time: the execution engine takes it over.  ``level``: of optimisation when code is emitted."""
     llvm = binding()
     name, features = _processor()
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=name, features=features, opt=2, reloc="pic", codemodel="jitdefault")
+    return target.create_target_machine(cpu=name, features=features, opt=level, reloc="pic", codemodel="jitdefault")
 
 
 @cache
@@ -78,13 +80,16 @@ class Code:
         return int(self._engine.get_function_address(name))
 
 
-def compiled(ingredients: bytes, text: Callable[[], str], *, instructions: int = 0) -> Code:
+def compiled(
+    ingredients: bytes, text: Callable[[], str], *, instructions: int = 0, every_access_checked: bool = False
+) -> Code:
     """Machine code for an LLVM module.
 
     Args:
         ingredients: all that ``text`` depends on, besides netemu's sources: the name under which the result is kept.
         text: makes the module's text; called only if the result is not on disk.
         instructions: of eBPF; decides how hard to optimise.
+        every_access_checked: the text has a branch for each access to memory.
     """
     key = hashlib.sha256(_sources_key().encode() + ingredients).hexdigest()[:40]
     file = _cache_file(key)
@@ -93,17 +98,17 @@ def compiled(ingredients: bytes, text: Callable[[], str], *, instructions: int =
             return Code(_verified(file.read_bytes()))
         except (OSError, ValueError):
             pass
-    image = _compile(text(), instructions)
+    image = _compile(text(), instructions, every_access_checked)
     if file is not None:
         _keep(file, image)
     return Code(image)
 
 
-def _compile(text: str, instructions: int) -> bytes:
+def _compile(text: str, instructions: int, every_access_checked: bool) -> bytes:
     llvm = binding()
     # A context of its own: the global one keeps every name and constant for ever.  It goes last.
     with llvm.create_context() as context, llvm.parse_assembly(text, context) as module:
-        machine = _target_machine()
+        machine = _target_machine(0 if instructions > FAST_EMISSION_LIMIT[every_access_checked] else 2)
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
         if os.environ.get("NETEMU_CHECKED") == "1":

@@ -260,6 +260,7 @@ class VirtualMachine:
             b"\n".join(ingredients),
             lambda: llvm_module(program.instructions, program.functions, around),
             instructions=len(program.instructions),
+            every_access_checked=bool(self.state.strict),
         )
         self._programs[program.number] = program.code.address(ENTRY)
 
