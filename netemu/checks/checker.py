@@ -51,7 +51,8 @@ class Checker:
         self.k = k
         self.collect = collect
         self.contexts = True
-        """False for scripts that say nothing of contexts: NAPI's per-CPU caches may then be used from anywhere."""
+        """False for scripts that say nothing of contexts or of what a driver touches: NAPI's per-CPU caches may then be
+        used from anywhere, and a length to be synced means nothing."""
         self.reports: list[Report] = []
         watch = k.watch = Watch(Notes)
         self.recorder = Recorder(k)

@@ -271,14 +271,14 @@ class PoolRules:
     def _synced(self, pool: int, size: int) -> None:
         """PP-11: what was touched is what the pool gives back to the device."""
         p = self.k.pool[pool]
-        if not p.flags & PP_FLAG_DMA_SYNC_DEV:
+        if not p.flags & PP_FLAG_DMA_SYNC_DEV or not self.checker.contexts:
             return
         whole = PAGE_SIZE << p.order
         if p.offset + p.max_len > whole:
             self.report(
                 "PP-11", f"offset {p.offset} and max_len {p.max_len} reach past the {whole} bytes of a page", pool
             )
-        elif self.checker.contexts and p.max_len < size <= whole:  # beyond that it only means: all of it
+        elif p.max_len < size <= whole:  # beyond that it only means: all of it
             self.report("PP-11", f"{size} bytes were touched, but only max_len, {p.max_len}, are synced", pool)
 
     def _rightly_direct(self, pool: int, cpu: int) -> None:
