@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_a_closed_pipe_ends_quietly(as_json: list[str]) -> None:
     assert process.wait(timeout=60) == 1
 
 
+@pytest.fixture
+def usual_handler() -> Iterator[None]:
+    """What Python does on SIGINT, also where it was started by a shell that has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_handler")
 def test_a_second_signal_acts_as_usual() -> None:
     with Interruption() as interruption:
         os.kill(os.getpid(), signal.SIGINT)
