@@ -145,6 +145,7 @@ class Rows:
 
     def __init__(self, name: str, array: npt.NDArray[Any], ctype: Any) -> None:
         self._view = (ctype * array.size).from_address(array.ctypes.data)
+        self._view.memory = array  # a row keeps its view, and so its memory, when the machine is gone
         self._length = array.size
         self._name = name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -49,6 +50,15 @@ def test_rows_of_python_and_the_array_are_the_same_memory(machine: Machine) -> N
     assert machine.k.pages[5].refcount == 77
     machine.k.pages[5].refcount = 78
     assert machine.k.arrays["pages"]["refcount"][5] == 78
+
+
+def test_a_row_has_its_memory_when_its_machine_is_gone() -> None:
+    row = Machine(memory_mb=64, skbs=16).k.pcp[0]
+    gc.collect()
+    others = [Machine(memory_mb=64, skbs=16) for _ in range(3)]
+    for other in others:
+        other.k.arrays["pcp"]["batch"] = 7777
+    assert row.batch not in (0, 7777)
 
 
 @pytest.mark.parametrize("row", [-1, 1, 10**9])
