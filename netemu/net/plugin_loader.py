@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 
 from ..engine.kernel import REGISTERED, KernelFunction
 from ..errors import NetemuError, UsageError
@@ -44,8 +44,18 @@ DESCRIPTION = {
 }
 """Class attributes that a driver has to define."""
 
-_files: dict[Path, tuple[bytes, Driver | None]] = {}
-"""Every file loaded so far, in order, with its text; None: it holds no driver that can be used."""
+
+class _File:
+    """A file that was loaded: its text, the module that it became, and its driver (None: it has none to be used)."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.module: ModuleType | None = None
+        self.driver: Driver | None = None
+
+
+_files: dict[Path, _File] = {}
+"""Every file loaded so far, in order."""
 
 
 def driver_names() -> list[str]:
@@ -71,26 +81,24 @@ def _from_file(path: Path) -> Driver:
     except OSError as error:
         raise UsageError(f"driver file {path}: {error.strerror}") from None
     resolved = path.resolve()
-    before, driver = _files.get(resolved, (text, None))
-    if before != text:
+    file = _files.setdefault(resolved, _File(text))
+    if file.text != text:
         # the numbers that compiled code knows functions by are given once per process
         raise UsageError(f"driver file {path} has changed since this process loaded it: start a new process")
-    if driver is None:
-        _files[resolved] = (text, None)
-        driver = _checked(_executed(path, resolved), f"file {path}")
-        _files[resolved] = (text, driver)
-    return driver
+    if file.driver is None or file.module is None:
+        file.module = _executed(path, resolved)
+        file.driver = _checked(getattr(file.module, "DRIVER", None), f"file {path}")
+    sys.modules[file.module.__name__] = file.module  # a pytest inside pytest forgets what was imported during it
+    return file.driver
 
 
-def _executed(path: Path, resolved: Path) -> object:
-    """Run the file; what it calls DRIVER, or None."""
+def _executed(path: Path, resolved: Path) -> ModuleType:
     declared = len(REGISTERED)
     try:
-        module = run_user_file(resolved, "driver", shown=path)
+        return run_user_file(resolved, "driver", shown=path)
     finally:
         for function in REGISTERED[declared:]:
             function.plugin = tuple(_files)
-    return getattr(module, "DRIVER", None)
 
 
 @contextmanager
@@ -101,7 +109,7 @@ def blaming(driver: Driver, doing: str) -> Iterator[None]:
     except NetemuError:
         raise
     except Exception as error:
-        file = Path(sys.modules[type(driver).__module__].__file__ or "")
+        file = Path(getattr(sys.modules.get(type(driver).__module__), "__file__", None) or driver.name)
         raise UsageError(
             f"driver {driver.name}: {doing}: {file.name}{line_in(error, file)}: {reason_of(error)}"
         ) from error

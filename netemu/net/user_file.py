@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from zlib import crc32
 
 from ..errors import UsageError
 
@@ -16,7 +17,7 @@ def run_user_file(path: Path, kind: str, *, shown: Path) -> ModuleType:
 
     Raises UsageError with the file, the line and the reason.
     """
-    name = f"netemu_{kind.lower().replace(' ', '_')}_{path.stem}"
+    name = f"netemu_{kind.lower().replace(' ', '_')}_{path.stem}_{crc32(bytes(path)):08x}"  # one for each file
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"{kind} file {shown}: there is no such file")

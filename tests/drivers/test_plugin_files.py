@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,22 @@ def test_an_unknown_name_lists_the_drivers() -> None:
 def test_the_same_file_is_loaded_once(tmp_path: Path) -> None:
     path = edited(tmp_path, "once.py")
     assert load_driver(str(path)) is load_driver(str(path))
+
+
+def test_a_module_that_was_forgotten_is_back_when_its_driver_is_asked_for(tmp_path: Path) -> None:
+    path = edited(tmp_path, "forgotten.py")
+    name = type(load_driver(str(path))).__module__
+    module = sys.modules.pop(name)  # as pytest's pytester does with what is first imported during an inner run
+    load_driver(str(path))
+    assert sys.modules[name] is module
+
+
+def test_files_of_one_name_are_modules_of_their_own(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    drivers = [type(load_driver(str(edited(folder, "same.py")))).__module__ for folder in folders]
+    assert [sys.modules[name].__file__ for name in drivers] == [str(folder / "same.py") for folder in folders]
 
 
 def test_a_file_that_changed_under_a_running_process_is_refused(tmp_path: Path) -> None:
