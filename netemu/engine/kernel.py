@@ -61,7 +61,8 @@ class KernelFunction:
         self.entry = entry
         self.rare = rare
         self.number = _number(self.name) if traced else 0
-        self.plugin: tuple[Path, ...] = ()  # the file of a driver that does not come with netemu
+        self.plugin: tuple[Path, ...] = ()  # the file of a driver that does not come with netemu, and those before it
+        self.declarations = ""  # of such a function: digest of all that the process had declared by then
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__doc__ = function.__doc__
@@ -150,7 +151,7 @@ class KernelFunction:
         made = jit.dispatcher(
             body,
             cached=self.entry and self.is_kept(),
-            generation=jit.content_key(declarations(), *self.plugin),
+            generation=jit.content_key(self.declarations or declarations(), *self.plugin),
             forceinline=self.inline,
             no_cpython_wrapper=not self.entry,
             no_cfunc_wrapper=not self.entry,
@@ -233,16 +234,31 @@ _sealed: list[str] = []
 
 def seal() -> None:
     """Every module that comes with netemu is imported; what is declared from now on belongs to plug-ins."""
-    _sealed.append(hashlib.sha256("\n".join(DECLARED).encode()).hexdigest())
+    _sealed.append(_digest())
 
 
 def declarations() -> str:
-    """Digest of what compiled code knows by number."""
-    return _sealed[0] if _sealed else hashlib.sha256("\n".join(DECLARED).encode()).hexdigest()
+    """Digest of what the compiled code of netemu itself knows by number."""
+    return _sealed[0] if _sealed else _digest()
+
+
+def _digest() -> str:
+    return hashlib.sha256("\n".join(DECLARED).encode()).hexdigest()
 
 
 REGISTERED: list[KernelFunction] = []
 """Every declared kernel function, in order of declaration."""
+
+
+def adopt_plugin(first: int, files: tuple[Path, ...]) -> None:
+    """Kernel functions from ``REGISTERED[first]`` on belong to the last of ``files``, loaded in this order.
+
+    Their numbers depend on all that was declared before, by whomever.
+    """
+    digest = _digest()
+    for function in REGISTERED[first:]:
+        function.plugin = files
+        function.declarations = digest
 
 
 @overload

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from ..engine.kernel import REGISTERED, KernelFunction
+from ..engine.kernel import REGISTERED, KernelFunction, adopt_plugin
 from ..errors import NetemuError, UsageError
 from .device_layout import OP_HW_RECEIVE, OP_RX_POLL_ONE, OP_RX_REFILL, OP_TX_POLL_ONE, OP_XDP_XMIT, OP_XMIT
 from .plugin import Driver
@@ -97,8 +97,7 @@ def _executed(path: Path, resolved: Path) -> ModuleType:
     try:
         return run_user_file(resolved, "driver", shown=path)
     finally:
-        for function in REGISTERED[declared:]:
-            function.plugin = tuple(_files)
+        adopt_plugin(declared, tuple(_files))
 
 
 @contextmanager

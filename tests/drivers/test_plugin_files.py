@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +95,26 @@ def test_files_of_one_name_are_modules_of_their_own(tmp_path: Path) -> None:
         folder.mkdir()
     drivers = [type(load_driver(str(edited(folder, "same.py")))).__module__ for folder in folders]
     assert [sys.modules[name].__file__ for name in drivers] == [str(folder / "same.py") for folder in folders]
+
+
+@pytest.mark.skipif(not jit.JIT, reason="only compiled code is kept")
+def test_kept_code_is_not_used_where_functions_have_other_numbers(tmp_path: Path) -> None:
+    path = edited(tmp_path, "kept.py", ("import annotations", "import annotations  # a text of its own"))
+    script = (
+        "import json, sys, netemu, netemu.kernel\n"
+        "from netemu.engine.kernel import cost_point\n"
+        "for name in sys.argv[3:]:\n"
+        "    cost_point(name)\n"
+        "print(json.dumps(netemu.replay(sys.argv[1], driver=sys.argv[2]).to_dict()['callgraph']))\n"
+    )
+    graphs = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(DNS), str(path), *declared], capture_output=True, text=True, check=True
+        ).stdout
+        for declared in (["one", "more", "or", "less"], [])
+    ]
+    assert graphs[0] == graphs[1]
+    assert "template_clean_rx" in graphs[0]
 
 
 def test_a_file_that_changed_under_a_running_process_is_refused(tmp_path: Path) -> None:
