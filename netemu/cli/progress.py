@@ -98,16 +98,21 @@ class RunsProgress:
             self._bar.stop()
 
 
-def compile_if_needed() -> float:
-    """Compile the engine unless that was done before, and say so: it is the one long wait.  Returns its seconds."""
+def compile_if_needed(*, everything: bool = False) -> float:
+    """Compile the engine unless that was done before, and say so: it is the one long wait.  Returns its seconds.
+
+    ``everything``: also what only scripts and tests call.
+    """
     from netemu import warm
 
-    if warm.is_warm():
+    if warm.is_warm(everything=everything):
         return 0.0
     if not sys.stderr.isatty():
         click.echo(f"netemu: {_COMPILING}", err=True)
-        return warm.warm_up(None)
+        return warm.warm_up(None, everything=everything)
     from rich.console import Console
 
     with Console(stderr=True).status(_COMPILING) as status:
-        return warm.warm_up(lambda done, total: status.update(f"{_COMPILING}: {done} of {total}"))
+        return warm.warm_up(
+            lambda done, total: status.update(f"{_COMPILING}: {done} of {total}"), everything=everything
+        )

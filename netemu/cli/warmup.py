@@ -8,14 +8,15 @@ import click
 
 
 @click.command("warmup", short_help="Compile the engine for this machine, ahead of its first use.")
+@click.option("--all", "everything", is_flag=True, help="Also what only scripts and test suites call.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def command(as_json: bool) -> None:
+def command(everything: bool, as_json: bool) -> None:
     """Compile the engine for this machine and keep the result on disk, so that later runs start at once."""
     from netemu import warm
     from netemu.cli.progress import compile_if_needed
 
-    cached = warm.is_warm()
-    seconds = compile_if_needed()
+    cached = warm.is_warm(everything=everything)
+    seconds = compile_if_needed(everything=everything)
     directory = warm.directory()
     if as_json:
         report = {

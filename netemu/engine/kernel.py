@@ -129,6 +129,10 @@ class KernelFunction:
         """Does the disk cache know when its compiled form is stale?"""
         return bool(self.plugin) or self.__module__.startswith("netemu.")
 
+    def generation(self) -> str:
+        """Key of all that its compiled form depends on."""
+        return jit.content_key(self.declarations or declarations(), *self.plugin)
+
     def _compile(self) -> Any:
         """The dispatcher, from the disk cache if this is an entry point, else compiled with all it calls."""
         if self._compiled is not None:
@@ -151,7 +155,7 @@ class KernelFunction:
         made = jit.dispatcher(
             body,
             cached=self.entry and self.is_kept(),
-            generation=jit.content_key(self.declarations or declarations(), *self.plugin),
+            generation=self.generation(),
             forceinline=self.inline,
             no_cpython_wrapper=not self.entry,
             no_cfunc_wrapper=not self.entry,

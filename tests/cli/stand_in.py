@@ -53,16 +53,18 @@ class Warm(ModuleType):
     def __init__(self, *, warm: bool) -> None:
         super().__init__("netemu.warm")
         self.warm = warm
+        self.everything = False
         self.reports_progress: bool | None = None
         self.kept_in: Path | None = None
 
     def directory(self) -> Path | None:
         return self.kept_in
 
-    def is_warm(self) -> bool:
-        return self.warm
+    def is_warm(self, *, everything: bool = False) -> bool:
+        return self.warm and everything in (False, self.everything)
 
-    def warm_up(self, progress: Any) -> float:
+    def warm_up(self, progress: Any, *, everything: bool = False) -> float:
+        self.everything = everything
         self.reports_progress = progress is not None
         if progress is not None:
             progress(1, 2)

@@ -33,6 +33,16 @@ def test_warm_compiles_nothing(run: Run, warm: Warm, directory: Path) -> None:
     assert warm.reports_progress is None
 
 
+def test_what_a_replay_needs_is_not_everything(run: Run, warm: Warm, directory: Path) -> None:
+    assert json.loads(run("warmup", "--json").stdout)["cached"]
+    assert json.loads(run("warmup", "--all", "--json").stdout) == {
+        "compile_s": 12.34,
+        "cached": False,
+        "directory": str(directory),
+    }
+    assert json.loads(run("warmup", "--all", "--json").stdout)["cached"]
+
+
 def test_no_writable_directory_is_said(run: Run, warm: Warm) -> None:
     warm.warm = False
     assert "no cache directory is writable" in run("warmup").stdout
