@@ -1,4 +1,4 @@
-"""page_pool answers as the real v6.1 did.  These tests run compiled, interpreted and bounds-checked."""
+"""page_pool answers as the real v6.1 did.  These tests run compiled and interpreted, which checks every index."""
 
 import os
 from pathlib import Path
