@@ -1,4 +1,4 @@
-"""Packet buffers answer as those of the real v6.1 did.  These tests run compiled and interpreted, which checks every index."""
+"""Packet buffers answer as those of the real v6.1 did.  They run compiled, and interpreted with every index checked."""
 
 import os
 from pathlib import Path
