@@ -159,6 +159,7 @@ class Machine(PacketOperations):
                 "dql": MAX_QUEUES,
                 "stream": MAX_STREAMS,
                 "poll_list": cpus * MAX_QUEUES,
+                "repoll_list": cpus * MAX_QUEUES,
                 "held": cpus * HELD_ROWS,
                 "wire": MAX_DEVICES,
                 "cable": MAX_DEVICES,

@@ -161,12 +161,16 @@ def rmqueue_pcplist_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
 
 @kernel_function(name="__alloc_pages_bulk")
 def alloc_pages_bulk(k: Kernel, cpu: int, nid: int, count: int) -> int:
-    """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory."""
+    """Up to ``count`` order-0 pages of one node into ``k.page_array``; one at least if any node has memory.
+
+    A single page comes from the ordinary allocator.
+    """
     if injected(k, PAGE_SITE):
         return 0
+    got = 0
     if k.machine[0].scripted:
         got = source_alloc_bulk(k, cpu, nid, count)
-    else:
+    elif count > 1:
         got = rmqueue_pcplist_bulk(k, cpu, nid, count)
     for i in range(got):
         prep_new_page(k, cpu, k.page_array[i], 0, 0)

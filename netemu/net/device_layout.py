@@ -212,6 +212,9 @@ table(
         ("napi", "i4"),  # being polled, + 1; 0: none
         ("list_head", "i4"),  # FIFO of scheduled NAPIs in k.poll_list
         ("list_count", "i4"),
+        ("unpolled", "i4"),  # those at its head that this net_rx_action is still to poll
+        ("repolled", "i4"),  # NAPIs that it has found busy, in k.repoll_list
+        ("rounds", "i4"),  # actions that may follow before the process context gets a turn
         ("node", "i4"),  # call path of net_rx_action or net_tx_action
         ("output_queue", "i4"),  # transmit queues scheduled for net_tx_action: the last one + 1
         ("tx_quota", "i4"),  # packets sent from the qdisc at hand
@@ -219,6 +222,8 @@ table(
         ("deferred_node", "i4"),  # call path of skb_defer_free_flush
         ("irq_due", "i8"),  # earliest interrupt of this CPU's NAPIs, ps
         ("yield_to_process", "i4"),
+        ("was_idle", "i4"),  # the process context had nothing to do when the softirq began
+        ("rounds_end", "i8"),  # when it gets its turn at the latest, ps
         ("started", "i8"),
         ("deadline", "i8"),
         ("time_squeeze", "i8"),
@@ -230,6 +235,7 @@ table(
     whole_lines=True,
 )
 table("poll_list", "i4")  # [cpu * MAX_QUEUES + i] -> napi
+table("repoll_list", "i4")  # the same
 table("held", "i4")  # [cpu * held_rows + i] -> skb
 table(
     "wire",  # [device]: where its packets come from

@@ -13,12 +13,18 @@ from ..engine.layout import Kernel
 from .device_layout import MAX_QUEUES, NEVER
 
 
-@kernel_function(inline=True)
-def __napi_schedule(k: Kernel, cpu: int, napi: int) -> None:
-    """Put a NAPI on its CPU's poll list."""
+@inlined
+def append_to_poll_list(k: Kernel, cpu: int, napi: int) -> None:
+    """A NAPI is polled after those that wait already."""
     s = k.softirq[cpu]
     k.poll_list[cpu * MAX_QUEUES + (s.list_head + s.list_count) % MAX_QUEUES] = napi
     s.list_count += 1
+
+
+@kernel_function(inline=True)
+def __napi_schedule(k: Kernel, cpu: int, napi: int) -> None:
+    """Put a NAPI on its CPU's poll list."""
+    append_to_poll_list(k, cpu, napi)
     k.napi[napi].scheduled = 1
 
 

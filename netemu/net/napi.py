@@ -23,7 +23,7 @@ from .device_layout import (
     PHASE_RX,
     PHASE_TX,
 )
-from .interrupts import arm_interrupt, take_interrupts
+from .interrupts import append_to_poll_list, arm_interrupt, take_interrupts
 from .local import consume_held, held_due
 from .qdisc import net_tx_action_step, tx_completed
 from .redirect import xdp_rx_poll_complete
@@ -33,6 +33,9 @@ from .xdp_frame import xdp_flush_frame_bulk
 
 NETDEV_BUDGET_PS = 2_000_000_000
 """netdev_budget_usecs: 2 ms."""
+MAX_SOFTIRQ_PS = 2_000_000_000
+"""MAX_SOFTIRQ_TIME: 2 ms."""
+MAX_SOFTIRQ_RESTART = 10
 
 RX_ACTION = cost_point("net_rx_action")
 TX_ACTION = cost_point("net_tx_action")
@@ -40,10 +43,28 @@ DEFER_FREE_FLUSH: int = skb_defer_free_flush.number  # type: ignore[attr-defined
 
 
 @inlined
+def softirq_pending(k: Kernel, cpu: int) -> bool:
+    """Is a softirq raised on this CPU?"""
+    s = k.softirq[cpu]
+    return s.list_count != 0 or s.output_queue != 0 or k.softnet[cpu].defer_ipi_scheduled != 0
+
+
+@inlined
+def process_has_work(k: Kernel, cpu: int) -> bool:
+    """Does a thread wait for this CPU: a consumer with packets to read, or a kernel thread?"""
+    clock = k.cpu[cpu].clock
+    return held_due(k, cpu) <= clock or kthread_due(k, cpu) <= clock
+
+
+@inlined
 def softirq_enter(k: Kernel, cpu: int, action: int, function: int) -> None:
-    """Enter a softirq's action."""
+    """Enter a softirq's action: the first of a row of rounds, or another one."""
     s = k.softirq[cpu]
     c = k.cpu[cpu]
+    if s.rounds == 0:
+        s.rounds = MAX_SOFTIRQ_RESTART
+        s.rounds_end = c.clock + MAX_SOFTIRQ_PS
+        s.was_idle = not process_has_work(k, cpu)
     c.node = 0
     enter(k, cpu, function)
     s.node = c.node
@@ -53,17 +74,26 @@ def softirq_enter(k: Kernel, cpu: int, action: int, function: int) -> None:
 
 
 @kernel_function(traced=False)
+def begin_deferred(k: Kernel, cpu: int) -> None:
+    """skb_defer_free_flush, before each poll: free the packets that other CPUs have left to this one (v5.19)."""
+    s = k.softirq[cpu]
+    k.cpu[cpu].node = s.node
+    enter(k, cpu, DEFER_FREE_FLUSH)
+    s.deferred_node = k.cpu[cpu].node
+    s.deferred = take_deferred(k, cpu) + 1
+
+
+@kernel_function(traced=False)
 def net_rx_action_begin(k: Kernel, cpu: int) -> None:
-    """Enter net_rx_action; packets that other CPUs have left to this one come first (v5.19)."""
+    """Enter net_rx_action: what is on the poll list now is polled once, if the budget lasts."""
     softirq_enter(k, cpu, NET_RX_ACTION, RX_ACTION)
     s = k.softirq[cpu]
     s.runs += 1
     s.budget = k.run[0].netdev_budget
     s.deadline = k.cpu[cpu].clock + NETDEV_BUDGET_PS
+    s.unpolled = s.list_count
     if k.softnet[cpu].defer_list != 0:
-        enter(k, cpu, DEFER_FREE_FLUSH)
-        s.deferred_node = k.cpu[cpu].node
-        s.deferred = take_deferred(k, cpu) + 1
+        begin_deferred(k, cpu)
 
 
 @kernel_function(traced=False)
@@ -78,18 +108,30 @@ def free_one_deferred(k: Kernel, cpu: int) -> None:
 
 @kernel_function(traced=False)
 def softirq_leave(k: Kernel, cpu: int) -> None:
-    """Leave the action; when polls are left, the process context gets a turn before the next round."""
+    """Leave the action; busy NAPIs go behind all others.
+
+    When softirqs are raised again, another round follows; after ten, or 2 ms, or when somebody has been woken on an
+    idle CPU, the process context gets a turn first.
+    """
     s = k.softirq[cpu]
     c = k.cpu[cpu]
+    for i in range(s.repolled):
+        append_to_poll_list(k, cpu, k.repoll_list[cpu * MAX_QUEUES + i])
+    s.repolled = 0
     c.node = s.node
     if k.era[0].skb_napi_cache == 0:
         __kfree_skb_flush(k, cpu)
     record_span(k, cpu, -s.running, s.started, 0, 0)
     c.node = 0
     c.serving_softirq = 0
-    if s.running == NET_RX_ACTION and s.list_count > 0:
-        s.yield_to_process = 1
     s.running = 0
+    s.rounds -= 1
+    woken = s.was_idle != 0 and process_has_work(k, cpu)
+    if not softirq_pending(k, cpu):
+        s.rounds = 0
+    elif s.rounds == 0 or c.clock >= s.rounds_end or woken:
+        s.rounds = 0
+        s.yield_to_process = 1
 
 
 @inlined
@@ -109,6 +151,7 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     napi = k.poll_list[cpu * MAX_QUEUES + s.list_head]
     s.list_head = (s.list_head + 1) % MAX_QUEUES
     s.list_count -= 1
+    s.unpolled -= 1
     s.napi = napi + 1
     n = k.napi[napi]
     d = k.netdev[n.dev]
@@ -136,7 +179,7 @@ def napi_complete_done(k: Kernel, cpu: int, napi: int) -> None:
 
 @kernel_function(traced=False)
 def poll_end(k: Kernel, cpu: int, napi: int) -> None:
-    """The poll function returns: busy ones stay on the list, others re-arm their interrupt."""
+    """The poll function returns: busy ones are polled again in another round, others re-arm their interrupt."""
     s = k.softirq[cpu]
     n = k.napi[napi]
     n.phase = PHASE_NONE
@@ -144,14 +187,19 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
     busy = n.work >= NAPI_POLL_WEIGHT or n.tx_busy or n.refill_short
     if busy:
         s.budget -= NAPI_POLL_WEIGHT
-        k.poll_list[cpu * MAX_QUEUES + (s.list_head + s.list_count) % MAX_QUEUES] = napi
-        s.list_count += 1
+        k.repoll_list[cpu * MAX_QUEUES + s.repolled] = napi
+        s.repolled += 1
     else:
         s.budget -= n.work
         k.cpu[cpu].node = n.poll_node
         napi_complete_done(k, cpu, napi)
     record_span(k, cpu, napi, n.started, n.work, n.tx_cleaned)
     k.cpu[cpu].node = s.node
+    if s.budget <= 0 or k.cpu[cpu].clock >= s.deadline:
+        s.time_squeeze += 1
+        softirq_leave(k, cpu)
+    elif k.softnet[cpu].defer_list != 0:
+        begin_deferred(k, cpu)
 
 
 @inlined
@@ -195,10 +243,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
                 net_tx_action_step(k, cpu)
         elif s.deferred != 0:
             free_one_deferred(k, cpu)
-        elif s.list_count == 0:
-            softirq_leave(k, cpu)
-        elif s.budget <= 0 or k.cpu[cpu].clock >= s.deadline:
-            s.time_squeeze += 1
+        elif s.unpolled == 0:
             softirq_leave(k, cpu)
         else:
             poll_begin(k, cpu)
@@ -237,24 +282,11 @@ def softirq_step(k: Kernel, cpu: int) -> None:
 
 
 @inlined
-def softirq_pending(k: Kernel, cpu: int) -> bool:
-    """Is a softirq raised on this CPU?"""
-    s = k.softirq[cpu]
-    return s.list_count != 0 or s.output_queue != 0 or k.softnet[cpu].defer_ipi_scheduled != 0
-
-
-@inlined
 def has_work(k: Kernel, cpu: int) -> bool:
     """Is there anything to do on this CPU now?"""
     s = k.softirq[cpu]
     clock = k.cpu[cpu].clock
-    return (
-        s.running != 0
-        or softirq_pending(k, cpu)
-        or s.irq_due <= clock
-        or held_due(k, cpu) <= clock
-        or kthread_due(k, cpu) <= clock
-    )
+    return s.running != 0 or softirq_pending(k, cpu) or s.irq_due <= clock or process_has_work(k, cpu)
 
 
 @inlined

@@ -388,6 +388,19 @@ def page_pool_recycle_in_ring(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
 
 
 @inlined
+def consumer_is_here(k: Kernel, cpu: int, pool: int) -> bool:
+    """Is the NAPI that consumes the pool scheduled on this CPU (napi->list_owner)?
+
+    For a pool without a device its CPU stands in.
+    """
+    p = k.pool[pool]
+    if p.napi == 0:
+        return p.rxq == 0 and p.napi_cpu == cpu + 1
+    n = k.napi[p.napi - 1]
+    return n.scheduled != 0 and n.cpu == cpu
+
+
+@inlined
 def direct_is_allowed(k: Kernel, cpu: int, pool: int, asked: int) -> bool:
     """May this return go to the consumer's cache?"""
     c = k.cpu[cpu]
@@ -397,7 +410,7 @@ def direct_is_allowed(k: Kernel, cpu: int, pool: int, asked: int) -> bool:
     in_softirq = c.serving_softirq != 0 or c.bh_disabled != 0
     if how == 1:
         return asked != 0 and in_softirq
-    return asked != 0 or (in_softirq and k.pool[pool].napi_cpu == cpu + 1)
+    return asked != 0 or (in_softirq and consumer_is_here(k, cpu, pool))
 
 
 @kernel_function(inline=True)
@@ -435,11 +448,7 @@ def page_pool_is_last_frag(k: Kernel, cpu: int, pool: int, pfn: int) -> bool:
     how = k.era[0].pool_frag
     if how == 0 or (how == 1 and not k.pool[pool].flags & PP_FLAG_PAGE_FRAG):
         return True
-    if page_pool_defrag_page(k, cpu, pfn, 1) != 0:
-        return False
-    if how == 2:
-        k.pages[pfn].frag_count = 1
-    return True
+    return page_pool_defrag_page(k, cpu, pfn, 1) == 0
 
 
 @kernel_function(traced=False, entry=True, rare=True)
@@ -521,7 +530,9 @@ def page_pool_return_skb_page(k: Kernel, cpu: int, pfn: int, napi_safe: int) -> 
         tracepoint(k, POOL_OFFERED, pfn, NO_SIGNATURE)
         return 0
     direct = 0
-    if k.era[0].pool_skb_direct and napi_safe and k.pool[pool].napi_cpu == cpu + 1:
+    c = k.cpu[cpu]
+    safe = napi_safe != 0 or c.serving_softirq != 0 or c.bh_disabled != 0
+    if k.era[0].pool_skb_direct and safe and consumer_is_here(k, cpu, pool):
         direct = 1
     if is_heard(k):
         put_page_and_tell(k, cpu, pool, pfn, direct)
@@ -541,9 +552,14 @@ def page_pool_fragment_page(k: Kernel, cpu: int, pfn: int, count: int) -> None:
 
 @kernel_function(traced=False, entry=True, rare=True)
 def page_pool_defrag_page(k: Kernel, cpu: int, pfn: int, count: int) -> int:
-    """Take ``count`` fragments off a page; what is left.  The last ones leave the stored count as it is."""
+    """Take ``count`` fragments off a page; what is left.
+
+    The last ones leave the stored count as it is (to v6.6), or as that of a whole page (v6.8).
+    """
     page = k.pages[pfn]
     if page.frag_count == count:
+        if k.era[0].pool_frag == 2:
+            page.frag_count = 1
         return 0
     left = page.frag_count - count
     page.frag_count = left

@@ -71,11 +71,16 @@ class Nic:
         """A private table as a numpy array."""
         return self.k.private_array(self.dev, owned)
 
-    def create_page_pool(self, index: int, **params: int) -> int:
-        """A page_pool for receive queue ``index``; parameters as :meth:`netemu.Machine.page_pool`."""
+    def create_page_pool(self, index: int, *, names_napi: bool = True, **params: int) -> int:
+        """A page_pool for receive queue ``index``; parameters as :meth:`netemu.Machine.page_pool`.
+
+        ``names_napi``: the driver names its NAPI as the consumer, so that pages of packets freed while it polls go to
+        the pool's cache (from v6.4 on).
+        """
         from .pool_setup import create_page_pool
 
-        pool = create_page_pool(self.k, self.cpu(index), napi_cpu=self.cpu(index), **params)
+        napi = self.rxq(index) if names_napi else NONE
+        pool = create_page_pool(self.k, self.cpu(index), napi_cpu=self.cpu(index), napi=napi, **params)
         self.k.rxq[self.rxq(index)].pool = pool
         self.k.pool[pool].rxq = self.rxq(index) + 1
         return pool

@@ -66,7 +66,8 @@ table(
         ("disconnected", "i4"),  # 1: and has heard of it
         ("freed", "i4"),  # the how manieth pool of the machine to be freed; 0: not yet
         ("rxq", "i4"),  # receive queue that the pool serves + 1; 0: none known
-        ("napi_cpu", "i4"),  # CPU of the NAPI that owns the pool + 1; 0: none known
+        ("napi_cpu", "i4"),  # CPU that consumes the pool + 1; 0: none known
+        ("napi", "i4"),  # NAPI that a driver has named as the consumer (v6.4) + 1
         # statistics, netlink names
         ("alloc_fast", "i8"),
         ("alloc_slow", "i8"),

@@ -41,6 +41,7 @@ def page_pool_create(
     offset: int = 0,
     init_callback: int = 0,
     napi_cpu: int = -1,
+    napi: int = -1,
 ) -> int:
     """Make a pool: its number, or the negative error number that the kernel answers (and logs)."""
     ring = page_pool_check_params(k, cpu, flags, size, dma_dir, max_len)
@@ -61,6 +62,7 @@ def page_pool_create(
     p.offset = offset
     p.init_callback = init_callback
     p.napi_cpu = napi_cpu + 1
+    p.napi = napi + 1
     p.users = 1
     p.ring_size = ring
     p.ring_batch = batch_of(p.ring_size)

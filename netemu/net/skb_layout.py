@@ -65,7 +65,8 @@ table(
         ("pfmemalloc", "i1"),
         ("alloc_cpu", "u1"),
         ("line", "u1"),  # CPU that wrote this struct last, + 1
-        ("dev", "i2"),
+        ("home", "u1"),  # CPU whose slabs the struct belongs to
+        ("dev", "i1"),
         ("queue", "i2"),
     ],
 )
@@ -77,7 +78,8 @@ table(
         ("dataref", "i4"),
         ("frag_list", "i4"),  # skb + 1
         ("next", "i4"),  # + 1: on the free list
-        ("nr_frags", "i2"),
+        ("nr_frags", "i1"),
+        ("home", "u1"),  # CPU whose memory it lies in
         ("line", "i2"),  # CPU that wrote it last, + 1
     ],
 )
@@ -91,11 +93,9 @@ table("object", [("size", "i4"), ("next", "i4"), ("live", "i4"), ("serial", "i4"
 table(
     "slab",
     [
-        ("skb_free", "i4"),  # newest free sk_buff + 1
         ("skb_made", "i4"),
         ("pair_free", "i4"),
         ("pair_made", "i4"),
-        ("shinfo_free", "i4"),
         ("shinfo_made", "i4"),
         ("object_free", "i4"),
         ("object_made", "i4"),
@@ -128,6 +128,8 @@ table(
         ("defer_count", "i4"),
         ("defer_ipi_scheduled", "i4"),
         ("slab_objects", "i4"),  # free sk_buffs that this CPU can take without the node's lock
+        ("skb_free", "i4"),  # newest free sk_buff of this CPU's slabs + 1
+        ("shinfo_free", "i4"),  # newest free shared info of this CPU's memory + 1
     ],
 )
 table("coalesced", [("stolen", "i4"), ("delta", "i4")])  # what skb_try_coalesce reports back

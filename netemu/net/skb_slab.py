@@ -62,22 +62,38 @@ def structs_run_dry(k: Kernel) -> bool:
 
 
 @kernel_function(traced=False)
+def new_skb(k: Kernel, cpu: int) -> int:
+    """A struct for a CPU whose slabs have none: one never used, else one of another CPU's.  NONE: there is no more."""
+    s = k.slab[0]
+    if s.skb_made < k.machine[0].skbs:
+        skb = s.skb_made
+        s.skb_made += 1
+        k.skb[skb].home = cpu
+        return skb
+    for other in range(k.machine[0].cpus):
+        n = k.softnet[other]
+        if n.skb_free != 0:
+            skb = n.skb_free - 1
+            n.skb_free = k.skb[skb].next
+            k.skb[skb].home = cpu
+            return skb
+    fault(k, cpu, NO_ROWS, STRUCTS, s.skb_made)
+    return NONE
+
+
+@kernel_function(traced=False)
 def slab_pop_skb(k: Kernel, cpu: int) -> int:
-    """One sk_buff struct off the slab.  NONE: the slab has no more."""
+    """One sk_buff struct off this CPU's slabs.  NONE: no memory."""
     if structs_run_dry(k):
         return NONE
-    s = k.slab[0]
-    skb = s.skb_free - 1
-    if skb != NONE:
-        s.skb_free = k.skb[skb].next
-        prefetch(k.skb, s.skb_free - 1)
-        prefetch(k.skb_packet, s.skb_free - 1)
-        return skb
-    if s.skb_made >= k.machine[0].skbs:
-        fault(k, cpu, NO_ROWS, STRUCTS, s.skb_made)
-        return NONE
-    s.skb_made += 1
-    return s.skb_made - 1
+    n = k.softnet[cpu]
+    skb = n.skb_free - 1
+    if skb == NONE:
+        return new_skb(k, cpu)
+    n.skb_free = k.skb[skb].next
+    prefetch(k.skb, n.skb_free - 1)
+    prefetch(k.skb_packet, n.skb_free - 1)
+    return skb
 
 
 @inlined
@@ -94,12 +110,12 @@ def touch_shinfo(k: Kernel, cpu: int, row: int) -> None:
 
 @inlined
 def slab_push_skb(k: Kernel, skb: int) -> None:
-    """A struct back to the slab: last in, first out."""
-    s = k.slab[0]
+    """A struct back to the slab that it came from: last in, first out."""
     r = k.skb[skb]
+    n = k.softnet[r.home]
     r.state = SKB_IN_SLAB
-    r.next = s.skb_free
-    s.skb_free = skb + 1
+    r.next = n.skb_free
+    n.skb_free = skb + 1
 
 
 @kernel_function(inline=True)
@@ -250,20 +266,36 @@ def __kfree_skb_flush(k: Kernel, cpu: int) -> None:
 # -- shared info and small objects ------------------------------------------------------------------------------------
 
 
+@kernel_function(traced=False)
+def new_shinfo(k: Kernel, cpu: int) -> int:
+    """A shared info for a CPU that has none: one never used, else one of another CPU's."""
+    s = k.slab[0]
+    if s.shinfo_made < s.head_rows:
+        row = s.shinfo_made
+        s.shinfo_made = row + 1
+        k.shinfo[row].home = cpu
+        return row
+    for other in range(k.machine[0].cpus):
+        n = k.softnet[other]
+        if n.shinfo_free != 0:
+            row = n.shinfo_free - 1
+            n.shinfo_free = k.shinfo[row].next
+            k.shinfo[row].home = cpu
+            return row
+    fault(k, cpu, NO_ROWS, HEADS, s.shinfo_made)
+    return 0
+
+
 @inlined
 def shinfo_take(k: Kernel, cpu: int) -> int:
     """The shared info of a new head (it lies behind the data; here it is a row of its own)."""
-    s = k.slab[0]
-    row = s.shinfo_free - 1
-    if row != NONE:
-        s.shinfo_free = k.shinfo[row].next
-        prefetch(k.shinfo, s.shinfo_free - 1)
-    elif s.shinfo_made < s.head_rows:
-        row = s.shinfo_made
-        s.shinfo_made = row + 1
+    n = k.softnet[cpu]
+    row = n.shinfo_free - 1
+    if row == NONE:
+        row = new_shinfo(k, cpu)
     else:
-        fault(k, cpu, NO_ROWS, HEADS, s.shinfo_made)
-        row = 0
+        n.shinfo_free = k.shinfo[row].next
+        prefetch(k.shinfo, n.shinfo_free - 1)
     touch_shinfo(k, cpu, row)
     i = k.shinfo[row]
     i.dataref = 1
@@ -296,9 +328,9 @@ def shinfo_copy(k: Kernel, source: int, target: int) -> None:
 @inlined
 def shinfo_give(k: Kernel, row: int) -> None:
     """The head is gone, and its shared info with it."""
-    s = k.slab[0]
-    k.shinfo[row].next = s.shinfo_free
-    s.shinfo_free = row + 1
+    n = k.softnet[k.shinfo[row].home]
+    k.shinfo[row].next = n.shinfo_free
+    n.shinfo_free = row + 1
 
 
 @kernel_function(traced=False)

@@ -8,6 +8,7 @@ import pytest
 
 from netemu import Machine
 from netemu.handles import Page
+from netemu.mm.page_alloc import alloc_pages_bulk
 from netemu.mm.zone_setup import low_watermark, zone_batchsize
 from tests.mm.memory import arrange, assert_books_balance, cpu_lists, free_lists, holds, set_pcps, small_machine
 
@@ -256,3 +257,18 @@ def test_from_v515_the_cpus_share_the_low_watermark(cpus: int, high: int) -> Non
     assert low_watermark(262144, 262144) == 1286
     pcps = Machine(era="v5.15", cpus=cpus, skbs=16).k.arrays["pcp"]
     assert set(pcps["high"]) == {high}
+
+
+def test_a_bulk_of_one_page_is_an_ordinary_allocation() -> None:
+    def price(count: int) -> int:
+        machine = Machine(era="v6.1", memory_mb=64, skbs=16)
+        put(machine, take(machine, 8))  # the list holds enough for either way
+        start = machine.k.cpu[0].clock
+        if count:
+            assert alloc_pages_bulk(machine.k, 0, 0, count) == count
+        else:
+            take(machine, 1)
+        return int(machine.k.cpu[0].clock - start)
+
+    assert price(1) == price(0) > 0
+    assert price(2) < 2 * price(0)

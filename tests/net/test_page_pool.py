@@ -464,6 +464,46 @@ def test_a_pool_with_pages_out_waits_for_them_as_long_as_it_takes_and_says_so_ev
     assert not pool.alive
 
 
+@pytest.mark.parametrize("era", ["v5.15", "v6.1", "v6.6", "v6.12"])
+def test_a_page_that_comes_back_in_softirq_ends_a_pool_that_waits_for_it(era: str) -> None:
+    machine = pool_machine(era)
+    pool = machine.page_pool(ring_size=256)
+    page = pool.alloc_pages()
+    assert page is not None
+    skb = machine.napi_build_skb(page).mark_for_recycle()
+    with machine.process():
+        pool.destroy()
+    with machine.napi():
+        machine.napi_consume_skb(skb)
+    assert counters(pool).get("recycle_cached", 0) == 0
+    pass_time(pool, 2000)
+    assert not pool.alive
+
+
+@pytest.mark.parametrize(("era", "counter"), [("v6.1", "recycle_ring"), ("v6.6", "recycle_cached")])
+@pytest.mark.parametrize("free", ["kfree_skb", "consume_skb"])
+def test_from_v64_a_packet_freed_in_softirq_gives_its_page_to_the_cache_whatever_frees_it(
+    era: str, counter: str, free: str
+) -> None:
+    machine = pool_machine(era)
+    pool = machine.page_pool()
+    page = pool.alloc_pages()
+    assert page is not None
+    skb = machine.napi_build_skb(page).mark_for_recycle()
+    with machine.napi():
+        getattr(machine, free)(skb)
+    assert counters(pool)[counter] == 1
+
+
+def test_from_v68_a_page_whose_last_fragments_go_at_once_is_whole_again() -> None:
+    pool = pool_machine("v6.12").page_pool()
+    page = pool.alloc_pages()
+    assert page is not None
+    page.fragment(64)
+    assert page.defrag(64) == 0
+    assert page.fragments == 1
+
+
 def test_v53_gives_up_after_120_retries() -> None:
     machine = pool_machine("v5.4", pool_shutdown="forced")
     pool = machine.page_pool()

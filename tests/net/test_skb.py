@@ -82,6 +82,35 @@ def test_a_bulk_request_takes_all_or_nothing(left: int, taken: int) -> None:
     assert m.k.slab[0].skb_made == taken
 
 
+def test_cpus_that_free_what_they_have_allocated_share_no_struct() -> None:
+    m = machine(cpus=2)
+    used: list[set[int]] = [set(), set()]
+    for _ in range(5):
+        for cpu in (0, 1):
+            skb = m.alloc_skb(100, cpu=cpu)
+            used[cpu].add(skb.number)
+            m.kfree_skb(skb, cpu=cpu)
+    assert [len(numbers) for numbers in used] == [1, 1]
+    assert used[0] != used[1]
+
+
+def test_a_struct_that_another_cpu_frees_goes_back_to_the_slab_that_it_came_from() -> None:
+    m = machine(cpus=2)
+    skb = m.alloc_skb(100, cpu=0)
+    number = skb.number
+    m.kfree_skb(skb, cpu=1)
+    assert m.alloc_skb(100, cpu=1).number != number
+    assert m.alloc_skb(100, cpu=0).number == number
+
+
+def test_when_every_row_has_been_used_a_cpu_takes_a_free_struct_of_another() -> None:
+    m = Machine(cpus=2, memory_mb=16, skbs=16)
+    skbs = [m.alloc_skb(100, cpu=0) for _ in range(16)]
+    for skb in skbs[:4]:
+        m.kfree_skb(skb, cpu=0)
+    assert {m.alloc_skb(100, cpu=1).number for _ in range(4)} == {skb.number for skb in skbs[:4]}
+
+
 def test_stolen_heads_leave_nothing_behind() -> None:
     m = machine()
     for _ in range(40):

@@ -119,14 +119,43 @@ def test_byte_limits_let_nearly_all_packets_pass_the_qdisc_by_once_they_have_gro
     assert 0 < calls(data, "__qdisc_run") < 0.1 * data["packets"]["offered"]
 
 
-def test_a_smaller_budget_squeezes() -> None:
+def softirq(field: str, **options: Any) -> int:
+    """A counter of net_rx_action, over all CPUs, after a flood of 64-byte packets."""
     import netemu
 
-    def squeezed(budget: int) -> int:
-        result = netemu.replay(FLOOD, repeat=2, netdev_budget=budget)
-        return int(result.machine.k.arrays["softirq"]["time_squeeze"].sum())  # type: ignore[union-attr]
+    result = netemu.replay(FLOOD, repeat=2, **options)
+    return int(result.machine.k.arrays["softirq"][field].sum())  # type: ignore[union-attr]
 
-    assert squeezed(64) > 3 * squeezed(300)
+
+def test_a_budget_of_one_poll_is_used_up_by_it() -> None:
+    assert softirq("time_squeeze", netdev_budget=64) == 6000 // 64
+    assert softirq("time_squeeze", netdev_budget=300) == 0
+
+
+def test_a_busy_queue_is_polled_once_in_each_action() -> None:
+    data = run(FLOOD, repeat=2, action="drop")
+    polls = data["ethtool"]["ch_poll"]
+    assert softirq("runs", action="drop") == polls > data["packets"]["offered"] / 64
+
+
+def test_a_single_queue_does_not_care_for_a_budget_above_one_poll() -> None:
+    def callgraph(budget: int) -> Any:
+        return run(FLOOD, action="local", netdev_budget=budget)["callgraph"]
+
+    assert callgraph(65) == callgraph(300) == callgraph(6400)
+
+
+def test_of_several_busy_queues_a_small_budget_leaves_some_to_the_next_action() -> None:
+    shared = {"cpus": 1, "queues": 8, "action": "drop"}
+    assert softirq("time_squeeze", netdev_budget=128, **shared) > softirq("time_squeeze", netdev_budget=600, **shared)
+
+
+@pytest.mark.parametrize("era", ["v6.6", "v6.12"])
+def test_pages_that_come_back_to_an_idle_queue_go_to_the_ring(era: str) -> None:
+    consumer = {"consumer_cpu": "shift:1", "hold_us": 200, "rate": 300_000}
+    data = run(FLOOD, era=era, action="local", cpus=2, queues=1, options={"rq": "legacy"}, **consumer)
+    (pool,) = data["page_pool"]
+    assert pool["recycle-ring"] > 20 * pool["recycle-cached"]
 
 
 # -- consumers -------------------------------------------------------------------------------------------------------
