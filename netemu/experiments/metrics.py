@@ -75,9 +75,7 @@ def _cycles(nanoseconds: Callable[[Result], float]) -> Callable[[Result], float]
 
 def _gbps(result: Result) -> float:
     _only("traffic", result)
-    packets = result["packets"]
-    bits: float = 8 * result["bytes"] * _per(packets["received"], packets["offered"], "packets") / result["virtual_ns"]
-    return bits
+    return 8 * float(result["received_bytes"]) / result["virtual_ns"] if result["received_bytes"] else 0.0
 
 
 def _drops(result: Result) -> float:

@@ -9,7 +9,9 @@ from typing import Any
 import netemu
 from netemu.errors import UsageError
 from netemu.net.plugin_loader import load_driver
-from netemu.traffic import GeneratedTraffic
+from netemu.pcap import Batch
+from netemu.pipeline.sources import Source, open_source
+from netemu.traffic import FCS, GeneratedTraffic
 
 PASSED_ON = (
     "era",
@@ -48,7 +50,8 @@ def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], b
     options = dict(chosen["driver_options"])
     if chosen["rq"] is not None:
         options["rq"] = chosen["rq"]
-    packets = _trace(chosen, folder) if chosen["trace"] is not None else _generated(chosen)
+    longest = load_driver(chosen["driver"]).largest_frame(chosen["mtu"]) - FCS
+    packets = Weighed(open_source(_trace(chosen, folder) if chosen["trace"] else _generated(chosen)), longest)
     rate = str(chosen["rate"])
     if rate == "recorded" and chosen["trace"] is None:
         raise UsageError("generated packets have no recorded times: rate is max or packets per second")
@@ -63,7 +66,54 @@ def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], b
     )
     if result.error is not None:
         raise UsageError(result.error)
-    return None if result.interrupted else result.to_dict()
+    return None if result.interrupted else {**result.to_dict(), "received_bytes": _received_bytes(result, packets)}
+
+
+class Weighed:
+    """A source that notes how many frames of ``longest`` bytes at most it has given, and how many bytes these are."""
+
+    def __init__(self, source: Source, longest: int) -> None:
+        self.size = source.size
+        self.packets = 0
+        self.bytes = 0
+        self._source = source
+        self._longest = longest
+
+    @property
+    def offset(self) -> int:
+        """Bytes read so far."""
+        return self._source.offset
+
+    def read_into(self, batch: Batch) -> int:
+        """Fill the batch; 0 at the end."""
+        count = self._source.read_into(batch)
+        lengths = batch.records["wirelen"][:count]
+        taken = lengths[lengths <= self._longest]
+        self.packets += len(taken)
+        self.bytes += int(taken.sum())
+        return count
+
+    def rewind(self) -> None:
+        """Start again with the first packet."""
+        self._source.rewind()
+
+    def close(self) -> None:
+        """No more will be read."""
+        self._source.close()
+
+
+def _received_bytes(result: netemu.ReplayResult, offered: Weighed) -> float:
+    """Bytes of the received packets, as the device counted them.
+
+    A driver may count no packet that its XDP program has kept from the stack.  Then packets are as long as those on
+    offer that the device takes, on average.
+    """
+    received = result["packets"]["received"]
+    assert result.machine is not None
+    device = result.machine.k.netdev[0]
+    if device.rx_packets == received:
+        return float(device.rx_bytes)
+    return received * offered.bytes / max(offered.packets, 1)
 
 
 def _trace(chosen: Mapping[str, Any], folder: Path) -> str:

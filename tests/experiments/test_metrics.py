@@ -27,6 +27,7 @@ TRAFFIC: dict[str, Any] = {
     "callgraph": [{"path": p, "calls": c, "self_ns": s, "total_ns": t} for p, c, s, t in GRAPH],
     "packets": {"offered": 10, "received": 8, "dropped": {"qdisc": 1}},
     "bytes": 1000,
+    "received_bytes": 900,
     "virtual_ns": 400.0,
     "busy_ns": 200.0,
     "idle_ns": 600.0,
@@ -80,7 +81,7 @@ def value(metric: Any, result: dict[str, Any] = TRAFFIC) -> float:
     [
         ("pps", 2e7),
         ("pps_per_cpu", 1e7),
-        ("gbps", 8 * 1000 * 0.8 / 400),
+        ("gbps", 8 * 900 / 400),
         ("ns_per_packet", 200 / 8),
         ("cycles_per_packet", 200 / 8 * 4),
         ("drops", 1),
