@@ -244,7 +244,12 @@ class Loop:
                 "wait_ns": int(locks["wait"].sum()) / 1000,
                 "hold_ns": int(locks["hold"].sum()) / 1000,
             },
-            "pages": {"allocated": allocated, "freed": freed, "bytes": allocated * PAGE_SIZE},
+            "pages": {
+                "allocated": allocated,
+                "freed": freed,
+                "bytes": allocated * PAGE_SIZE,
+                "order": chosen.get("order", 0),
+            },
             "callgraph": graph,
         }
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from netemu.engine.kernel import NAMES
 from netemu.experiments.values import Check, number, one_of, published, text, yes_or_no
+from netemu.mm.page_frag import PAGE_FRAG_CACHE_MAX_ORDER
 from netemu.profiles.eras import newest_names
 from netemu.profiles.platforms import load_platform
 
 Result = Mapping[str, Any]
 
 SLOWPATH = "queued_spin_lock_slowpath"
+FRAGMENT_BLOCK = "__page_frag_cache_refill"
+"""Allocates the block that page fragments are cut from."""
 
 
 class NoValue(ValueError):
@@ -83,15 +86,26 @@ def _drops(result: Result) -> float:
     return float(sum(result["packets"]["dropped"].values()))
 
 
-def _pcp_hits(result: Result) -> float:
+def _pages_allocated(result: Result) -> int:
     pages = result["pages"]
-    taken = pages["allocated"] - pages.get("initial_in_use", 0)
-    return 100 * (1 - _per(result["zone_lock"]["acquisitions_alloc"], taken, "pages allocated"))
+    allocated: int = pages["allocated"] - pages.get("initial_in_use", 0)
+    return allocated
+
+
+def _blocks_allocated(result: Result) -> float:
+    """Page fragments are cut from blocks of an order of their own; all others have the loop's, or are single pages."""
+    fragmented = _calls(result, (FRAGMENT_BLOCK,), None)
+    others = _pages_allocated(result) - (fragmented << PAGE_FRAG_CACHE_MAX_ORDER)
+    return fragmented + others / (1 << result["pages"].get("order", 0))
+
+
+def _pcp_hits(result: Result) -> float:
+    missed = _per(result["zone_lock"]["acquisitions_alloc"], _blocks_allocated(result), "pages allocated")
+    return 100 * (1 - missed)
 
 
 def _holds_per_page(result: Result) -> float:
-    pages = result["pages"]
-    moved = pages["allocated"] - pages.get("initial_in_use", 0) + pages["freed"]
+    moved = _pages_allocated(result) + result["pages"]["freed"]
     return _per(result["zone_lock"]["acquisitions"], moved, "pages allocated or freed")
 
 
@@ -141,7 +155,7 @@ NAMED: dict[str, Named] = {
     "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share((SLOWPATH,)).value(r)),
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
     "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
-    "pcp_hit_percent": Named("%", "pages allocated without taking zone->lock", _pcp_hits),
+    "pcp_hit_percent": Named("%", "blocks allocated without taking zone->lock", _pcp_hits),
     "pool_hit_percent": Named("%", "pages recycled into cache or ring per page_pool allocation", _pool_hits),
     "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits),
 }

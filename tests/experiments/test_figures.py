@@ -29,3 +29,19 @@ def test_only_bytes_that_were_received_count_as_throughput(driver: str, xdp: str
 
 def test_throughput_is_zero_when_nothing_is_received() -> None:
     assert figures('kind = "traffic"\npackets = 40\npacket_size = 9018\nmetrics = ["gbps", "pps"]') == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "hits"),
+    [
+        ('kind = "page_alloc"\norder = 3\nera = "v4.19"', 0),  # every block takes the lock
+        ('kind = "page_alloc"\norder = 3\nera = "v6.1"', 100),
+        ('kind = "page_pool"\norder = 3\nera = "v4.19"\npath = "release"', 0),
+        ('kind = "page_frag"\nburst = 200\nera = "v4.19"', 0),
+        ('kind = "traffic"\ndriver = "netsec"\nera = "v4.19"', 0),
+        ('kind = "page_alloc"\nburst = 400\npcp_batch = 50\npcp_high = 50\nera = "v4.19"', 98),  # 1 of 50 refills
+    ],
+)
+def test_a_block_hits_the_per_cpu_lists_unless_it_takes_the_lock(keys: str, hits: float) -> None:
+    size = "packets = 1000" if "traffic" in keys else "count = 800"
+    assert figures(f'{keys}\n{size}\nmetric = "pcp_hit_percent"') == pytest.approx([hits], abs=0.3)
