@@ -110,10 +110,11 @@ def _holds_per_page(result: Result) -> float:
 
 
 def _pool_hits(result: Result) -> float:
-    pools = result["page_pool"]
-    asked = sum(pool[f"alloc-{how}"] for pool in pools for how in ("fast", "refill", "slow", "slow-high-order"))
-    recycled = sum(pool[f"recycle-{how}"] for pool in pools for how in ("cached", "ring"))
-    return 100 * _per(recycled, asked, "allocations from a page_pool")
+    hits, misses = (
+        sum(pool[f"alloc-{how}"] for pool in result["page_pool"] for how in ways)
+        for ways in (("fast", "refill"), ("slow", "slow-high-order"))
+    )
+    return 100 * _per(hits, hits + misses, "allocations from a page_pool")
 
 
 def _cache_hits(result: Result) -> float:
@@ -156,7 +157,7 @@ NAMED: dict[str, Named] = {
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
     "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
     "pcp_hit_percent": Named("%", "blocks allocated without taking zone->lock", _pcp_hits),
-    "pool_hit_percent": Named("%", "pages recycled into cache or ring per page_pool allocation", _pool_hits),
+    "pool_hit_percent": Named("%", "page_pool allocations served without its slow path", _pool_hits),
     "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits),
 }
 

@@ -45,3 +45,17 @@ def test_throughput_is_zero_when_nothing_is_received() -> None:
 def test_a_block_hits_the_per_cpu_lists_unless_it_takes_the_lock(keys: str, hits: float) -> None:
     size = "packets = 1000" if "traffic" in keys else "count = 800"
     assert figures(f'{keys}\n{size}\nmetric = "pcp_hit_percent"') == pytest.approx([hits], abs=0.3)
+
+
+@pytest.mark.parametrize("burst", [1, 64, 129, 1100])
+def test_a_pool_that_never_comes_to_its_slow_path_hits_always(burst: int) -> None:
+    keys = f'kind = "page_pool"\ncount = 2000\nburst = {burst}\nring_fill = 1024\n'
+    hits, *slow = figures(f'{keys}metrics = ["pool_hit_percent", "page_pool.0.alloc-slow"]')
+    assert (hits, slow) == (100, [0])
+
+
+def test_a_pool_that_gets_nothing_back_hits_as_often_as_one_bulk_lasts() -> None:
+    keys = (
+        'kind = "page_pool"\npath = "release"\ncount = 1280\nwarmup = 0\nring_fill = 0\nmetric = "pool_hit_percent"\n'
+    )
+    assert figures(f'{keys}sweep = {{ era = ["v5.4", "v6.1"] }}') == [0, pytest.approx(100 * 63 / 64)]

@@ -91,7 +91,7 @@ def value(metric: Any, result: dict[str, Any] = TRAFFIC) -> float:
         ("holds_per_page", 6 / 12),
         ("pages_per_hold", 3.5),
         ("pcp_hit_percent", 80),
-        ("pool_hit_percent", 50),
+        ("pool_hit_percent", 80),
         ("cache_hit_percent", 50),
         ({"share": "napi_consume_skb"}, 20),
         ({"share": "napi_consume_skb", "self": True}, 4),
