@@ -180,15 +180,19 @@ class Loop:
     def run(self, stopped: Callable[[], bool]) -> dict[str, Any] | None:
         """Warm up, measure, and say where time and pages went; None when it was stopped before."""
         workers = max(self.machine.cpus - 1, 1) if self.kind == "page_pool_cross_cpu" else self.machine.cpus
-        if not self._advance(self.chosen["warmup"] * workers, stopped):
+        if not self._advance(self._whole_bursts(self.chosen["warmup"]) * workers, stopped):
             return None
         self._forget()
         k = self.machine.k
         pages = k.arrays["zone"]
         before = int(pages["allocated"].sum()), int(pages["freed"].sum())
-        if not self._advance(self.chosen["count"] * workers, stopped):
+        if not self._advance(self._whole_bursts(self.chosen["count"]) * workers, stopped):
             return None
         return self._report(workers, int(pages["allocated"].sum()) - before[0], int(pages["freed"].sum()) - before[1])
+
+    def _whole_bursts(self, operations: int) -> int:
+        """So many operations of one CPU, or a few more, that everything allocated is freed too."""
+        return -(-operations // self.burst) * self.burst
 
     def _advance(self, operations: int, stopped: Callable[[], bool]) -> bool:
         """Do so many operations more; False when stopped before the last of them."""
