@@ -125,8 +125,13 @@ def _cache_hits(result: Result) -> float:
     return 100 * _per(counters["rx_cache_reuse"], asked, "requests to the receive page cache")
 
 
+def _time(result: Result) -> float:
+    """Time of all CPUs, those included that never ran: a report has the idle time of a CPU until it last ran."""
+    return max(float(result["cpus"] * result["virtual_ns"]), float(result["busy_ns"] + result["idle_ns"]))
+
+
 def _busy(result: Result) -> float:
-    return 100 * _per(result["busy_ns"], result["busy_ns"] + result["idle_ns"], "CPUs that ran")
+    return 100 * _per(result["busy_ns"], _time(result), "CPUs that ran")
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ NAMED: dict[str, Named] = {
     "drop_percent": Named(
         "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets")
     ),
-    "busy_percent": Named("%", "share of time in which CPUs are busy", _busy),
+    "busy_percent": Named("%", "share of the time of all CPUs in which they are busy", _busy),
     "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share((SLOWPATH,)).value(r)),
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
     "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
@@ -181,7 +186,7 @@ class Share:
         if self.of == "busy":
             return 100 * _per(spent, result["busy_ns"], "busy CPUs")
         if self.of == "time":
-            return 100 * _per(spent, result["busy_ns"] + result["idle_ns"], "CPUs that ran")
+            return 100 * _per(spent, _time(result), "CPUs that ran")
         return 100 * _per(spent, _ns(result, (self.of,), None, False), f"calls of {self.of}")
 
 

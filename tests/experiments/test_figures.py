@@ -59,3 +59,11 @@ def test_a_pool_that_gets_nothing_back_hits_as_often_as_one_bulk_lasts() -> None
         'kind = "page_pool"\npath = "release"\ncount = 1280\nwarmup = 0\nring_fill = 0\nmetric = "pool_hit_percent"\n'
     )
     assert figures(f'{keys}sweep = {{ era = ["v5.4", "v6.1"] }}') == [0, pytest.approx(100 * 63 / 64)]
+
+
+def test_cpus_that_never_run_are_idle() -> None:
+    keys = 'kind = "traffic"\npackets = 2000\ncpus = 4\nflows = 1\n'
+    busy, share = figures(keys + 'metrics = ["busy_percent", { share = "net_rx_action", of = "time" }]')
+    assert busy == pytest.approx(25, abs=0.5)
+    assert share is not None
+    assert 20 < share < busy
