@@ -12,12 +12,14 @@ from netemu.experiments.values import Check, number, one_of, published, text, ye
 from netemu.mm.page_frag import PAGE_FRAG_CACHE_MAX_ORDER
 from netemu.profiles.eras import newest_names
 from netemu.profiles.platforms import load_platform
+from netemu.results import DROP_REASONS
 
 Result = Mapping[str, Any]
 
 SLOWPATH = "queued_spin_lock_slowpath"
 FRAGMENT_BLOCK = "__page_frag_cache_refill"
 """Allocates the block that page fragments are cut from."""
+DROPPED = "packets.dropped."
 
 
 class NoValue(ValueError):
@@ -230,7 +232,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class JsonKey:
-    """A number of the JSON report by its path; ``*`` adds up a list."""
+    """A number of the JSON report by its path; ``*`` adds up a list or a table."""
 
     path: str
 
@@ -325,19 +327,29 @@ def _look_up(found: Any, rest: list[str], path: str) -> float:
             raise NoValue(f"{path} is not a number in this report")
         return float(found)
     step, *after = rest
+    if step == "*" and isinstance(found, list | Mapping):
+        return sum(_look_up(entry, after, path) for entry in (found if isinstance(found, list) else found.values()))
     if isinstance(found, list):
-        if step == "*":
-            return sum(_look_up(entry, after, path) for entry in found)
         if step.isdecimal() and int(step) < len(found):
             return _look_up(found[int(step)], after, path)
         raise NoValue(f"{path}: there are {len(found)} entries, and {step} is none of them (* adds them up)")
     if isinstance(found, Mapping):
         if step in found:
             return _look_up(found[step], after, path)
-        if path == f"packets.dropped.{step}":
+        if path == DROPPED + step:
             return 0.0  # reports leave out reasons for which nothing was dropped
         raise NoValue(f"{path}: the report has no {step} there, but {', '.join(map(str, found)) or 'nothing'}")
     raise NoValue(f"{path}: there is nothing below {found!r} in the report")
+
+
+def _path(path: str) -> JsonKey:
+    """A path that a report may have.  Raises ValueError for a reason for which nothing is ever dropped."""
+    reason = path.removeprefix(DROPPED)
+    if reason != path and reason != "*" and reason not in DROP_REASONS:
+        near = get_close_matches(reason, DROP_REASONS, 2)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise ValueError(f"{DROPPED}REASON, of the reasons {', '.join(DROP_REASONS)}, or * for all of them{hint}")
+    return JsonKey(path)
 
 
 # -- as experiments write them ----------------------------------------------------------------------------------------
@@ -379,7 +391,7 @@ def read_metric(given: Any) -> Metric:
     if reading is Figure:
         return Metric(_named(text(subject)), **extra)
     if reading is JsonKey:
-        return Metric(JsonKey(text(subject)), **extra)
+        return Metric(_path(text(subject)), **extra)
     functions = tuple(text(name) for name in (subject if isinstance(subject, list) and subject else [subject]))
     made: Reading = reading(functions, **settings)
     return Metric(made, **extra)
@@ -389,7 +401,7 @@ def _named(name: str) -> Reading:
     if name in NAMED:
         return Figure(name)
     if name in _REPORT_KEYS or "." in name:
-        return JsonKey(name)
+        return _path(name)
     raise ValueError(f"one of {', '.join(NAMED)}, a path into the JSON report (with a dot), or a table")
 
 

@@ -110,6 +110,7 @@ def value(metric: Any, result: dict[str, Any] = TRAFFIC) -> float:
         ("page_pool.*.alloc-fast", 6),
         ("packets.dropped.qdisc", 1),
         ("packets.dropped.oversize", 0),
+        ("packets.dropped.*", 1),
         ({"key": "virtual_ns"}, 400),
         ({"figure": "pps"}, 2e7),
     ],
@@ -157,6 +158,11 @@ def test_a_function_is_found_by_every_name_that_it_has_had() -> None:
 def test_a_figure_that_is_not_there_says_why(metric: Any, result: dict[str, Any], said: str) -> None:
     with pytest.raises(NoValue, match=said):
         value(metric, result)
+
+
+def test_a_reason_for_which_nothing_is_ever_dropped_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"oversize, .*xdp_cpumap, or \* .* \(did you mean rx_out_of_buffer\?\)"):
+        read_metric("packets.dropped.rx_out_of_bufer")
 
 
 def test_every_named_figure_is_tried_above() -> None:
