@@ -14,7 +14,7 @@ from typing import Any
 
 from netemu.errors import NetemuError
 from netemu.experiments.keys import KINDS, keys_of
-from netemu.experiments.metrics import Metric, read_metric
+from netemu.experiments.metrics import Figure, Metric, WrongMetric, read_metric
 from netemu.experiments.values import Key, number, one_of, published, text
 
 SHIPPED = ".toml"
@@ -192,6 +192,8 @@ class _Reader:
         name = self._checked("name", text, table.get("name", self.called))
         chosen = self._settings("", {key: value for key, value in table.items() if key not in _ABOUT})
         metrics = self._metrics()
+        for metric in metrics:
+            self._is_of_this_kind(metric)
         base, test = (self._side(side) for side in ("base", "test"))
         if "compare" in table and base is None and test is None:
             raise self._wrong("compare needs a table base or test that says what is different")
@@ -241,6 +243,13 @@ class _Reader:
         if not isinstance(given, list) or not given:
             raise self._wrong(f"metrics is a list of metrics; it says {_shown(given)}")
         return tuple(self._checked("metrics", read_metric, metric) for metric in given)
+
+    def _is_of_this_kind(self, metric: Metric) -> None:
+        if isinstance(metric.reading, Figure):
+            try:
+                metric.reading.check(self.kind)
+            except WrongMetric as error:
+                raise self._wrong(f"{error} (kind {self.kind})") from None
 
     def _side(self, side: str) -> dict[str, Any] | None:
         if side not in self.table:

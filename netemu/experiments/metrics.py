@@ -23,7 +23,11 @@ DROPPED = "packets.dropped."
 
 
 class NoValue(ValueError):
-    """A run has no such figure; the text says why."""
+    """A run has no such figure, though others may have it; the text says why."""
+
+
+class WrongMetric(ValueError):
+    """No run has such a figure: a mistake in the metric; the text says which."""
 
 
 def _units(result: Result) -> int:
@@ -40,31 +44,22 @@ def _per(total: float, parts: float, what: str) -> float:
     return float(total) / float(parts)
 
 
-def _only(kind: str, result: Result) -> None:
-    if (kind == "loop") != ("operations" in result):
-        raise NoValue("it is a figure of loops, not of traffic" if kind == "loop" else "it is a figure of traffic")
-
-
 def _ns_per_op(result: Result) -> float:
-    _only("loop", result)
     value: float = result["ns_per_op"]
     return value
 
 
 def _ops(result: Result) -> float:
-    _only("loop", result)
     value: float = result["ops_per_second"]
     return value
 
 
 def _pps(result: Result) -> float:
-    _only("traffic", result)
     value: float = result["pps"]
     return value
 
 
 def _ns_per_packet(result: Result) -> float:
-    _only("traffic", result)
     return float(result["busy_ns"]) / _units(result)
 
 
@@ -79,12 +74,10 @@ def _cycles(nanoseconds: Callable[[Result], float]) -> Callable[[Result], float]
 
 
 def _gbps(result: Result) -> float:
-    _only("traffic", result)
     return 8 * float(result["received_bytes"]) / result["virtual_ns"] if result["received_bytes"] else 0.0
 
 
 def _drops(result: Result) -> float:
-    _only("traffic", result)
     return float(sum(result["packets"]["dropped"].values()))
 
 
@@ -109,6 +102,13 @@ def _pcp_hits(result: Result) -> float:
 def _holds_per_page(result: Result) -> float:
     moved = _pages_allocated(result) + result["pages"]["freed"]
     return _per(result["zone_lock"]["acquisitions"], moved, "pages allocated or freed")
+
+
+def _pages_per_hold(result: Result) -> float:
+    if not result["zone_lock"]["acquisitions"]:
+        raise NoValue("zone->lock was never taken")
+    value: float = result["zone_lock"]["pages_per_hold"]
+    return value
 
 
 def _pool_hits(result: Result) -> float:
@@ -143,29 +143,36 @@ class Named:
     unit: str
     about: str
     value: Callable[[Result], float]
+    of: str = ""
+    """What runs have it: LOOPS, TRAFFIC, or all."""
 
+
+LOOPS = "loops"
+TRAFFIC = "traffic"
 
 NAMED: dict[str, Named] = {
-    "ns_per_op": Named("ns", "time of one operation on one CPU, waiting included", _ns_per_op),
-    "cycles_per_op": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_op)),
-    "ops_per_second": Named("/s", "operations per second of all CPUs", _ops),
-    "ops_per_second_per_cpu": Named("/s", "and of one CPU", lambda r: _ops(r) / r["cpus"]),
-    "pps": Named("/s", "packets received per second of virtual time", _pps),
-    "pps_per_cpu": Named("/s", "the same for each CPU", lambda r: _pps(r) / r["cpus"]),
-    "gbps": Named("Gbit/s", "bits of received packets per second, frame check sequence left out", _gbps),
-    "ns_per_packet": Named("ns", "busy time of all CPUs per received packet", _ns_per_packet),
-    "cycles_per_packet": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_packet)),
-    "drops": Named("packets", "packets dropped, whatever the reason", _drops),
+    "ns_per_op": Named("ns", "time of one operation on one CPU, waiting included", _ns_per_op, LOOPS),
+    "cycles_per_op": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_op), LOOPS),
+    "ops_per_second": Named("/s", "operations per second of all CPUs", _ops, LOOPS),
+    "ops_per_second_per_cpu": Named("/s", "and of one CPU", lambda r: _ops(r) / r["cpus"], LOOPS),
+    "pps": Named("/s", "packets received per second of virtual time", _pps, TRAFFIC),
+    "pps_per_cpu": Named("/s", "the same for each CPU", lambda r: _pps(r) / r["cpus"], TRAFFIC),
+    "gbps": Named("Gbit/s", "bits of received packets per second, frame check sequence left out", _gbps, TRAFFIC),
+    "ns_per_packet": Named("ns", "busy time of all CPUs per received packet", _ns_per_packet, TRAFFIC),
+    "cycles_per_packet": Named(
+        "cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_packet), TRAFFIC
+    ),
+    "drops": Named("packets", "packets dropped, whatever the reason", _drops, TRAFFIC),
     "drop_percent": Named(
-        "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets")
+        "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets"), TRAFFIC
     ),
     "busy_percent": Named("%", "share of the time of all CPUs in which they are busy", _busy),
     "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share((SLOWPATH,)).value(r)),
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
-    "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
+    "pages_per_hold": Named("pages", "pages moved per zone->lock hold", _pages_per_hold),
     "pcp_hit_percent": Named("%", "blocks allocated without taking zone->lock", _pcp_hits),
     "pool_hit_percent": Named("%", "page_pool allocations served without its slow path", _pool_hits),
-    "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits),
+    "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits, TRAFFIC),
 }
 
 
@@ -261,6 +268,13 @@ class Figure:
     def value(self, result: Result) -> float:
         return float(NAMED[self.name].value(result))
 
+    def check(self, kind: str) -> None:
+        """Raise WrongMetric unless runs of a kind of experiment have it."""
+        of = TRAFFIC if kind == "traffic" else LOOPS
+        if NAMED[self.name].of not in ("", of):
+            own = [name for name, figure in NAMED.items() if figure.of == of]
+            raise WrongMetric(f"{self.name} is a figure of {NAMED[self.name].of}; {of} have {', '.join(own)}")
+
 
 Reading = Share | TimeOf | Calls | JsonKey | Figure
 
@@ -284,21 +298,22 @@ def _described(reading: Share | TimeOf | Calls) -> str:
 # -- the call graph ---------------------------------------------------------------------------------------------------
 
 
-def _names(result: Result, name: str) -> set[str]:
+def _names(name: str) -> set[str]:
     """Every name that a function has had, so that any of them finds it, whatever the era calls it."""
     renamed = newest_names()
     newest = renamed.get(name, name)
     names = {newest, *(old for old, function in renamed.items() if function == newest)}
-    if names.isdisjoint(NAMES) and not any(name in node["path"] for node in result["callgraph"]):
+    if names.isdisjoint(NAMES):
         near = get_close_matches(name, sorted({*NAMES, *renamed}), 3)
-        raise NoValue(f"{name} is no function that netemu emulates{'; did you mean ' if near else ''}{', '.join(near)}")
+        hint = f"; did you mean {', '.join(near)}" if near else ""
+        raise WrongMetric(f"{name} is no function that netemu emulates{hint}")
     return names
 
 
 def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Iterator[Mapping[str, Any]]:
     """Nodes of the call graph that are calls of a function, perhaps only those below another one."""
-    names = set().union(*(_names(result, function) for function in functions))
-    above = _names(result, below) if below is not None else set()
+    names = set().union(*(_names(function) for function in functions))
+    above = _names(below) if below is not None else set()
     for node in result["callgraph"]:
         *path, last = node["path"]
         if last in names and (below is None or not above.isdisjoint(path)):
@@ -308,7 +323,7 @@ def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Ite
 def _ns(result: Result, functions: tuple[str, ...], below: str | None, own: bool) -> float:
     if own:
         return float(sum(node["self_ns"] for node in _nodes(result, functions, below)))
-    names = set().union(*(_names(result, function) for function in functions))
+    names = set().union(*(_names(function) for function in functions))
     # of functions that are called below each other, the outer call has the whole
     outermost = (node for node in _nodes(result, functions, below) if names.isdisjoint(node["path"][:-1]))
     return float(sum(node["total_ns"] for node in outermost))
@@ -323,8 +338,10 @@ def _calls(result: Result, functions: tuple[str, ...], below: str | None) -> int
 
 def _look_up(found: Any, rest: list[str], path: str) -> float:
     if not rest:
+        if found is None:
+            raise NoValue(f"{path} is null in this report")
         if isinstance(found, bool) or not isinstance(found, int | float):
-            raise NoValue(f"{path} is not a number in this report")
+            raise WrongMetric(f"{path} is not a number in this report")
         return float(found)
     step, *after = rest
     if step == "*" and isinstance(found, list | Mapping):
@@ -338,8 +355,13 @@ def _look_up(found: Any, rest: list[str], path: str) -> float:
             return _look_up(found[step], after, path)
         if path == DROPPED + step:
             return 0.0  # reports leave out reasons for which nothing was dropped
-        raise NoValue(f"{path}: the report has no {step} there, but {', '.join(map(str, found)) or 'nothing'}")
-    raise NoValue(f"{path}: there is nothing below {found!r} in the report")
+        reason = f"{path}: the report has no {step} there, but {', '.join(map(str, found)) or 'nothing'}"
+        raise NoValue(reason) if path.startswith(_OF_SOME_RUNS) else WrongMetric(reason)
+    raise WrongMetric(f"{path}: there is nothing below {found!r} in the report")
+
+
+_OF_SOME_RUNS = ("ethtool.", "policy.")
+"""Parts of reports whose keys depend on the driver, the era and the policy."""
 
 
 def _path(path: str) -> JsonKey:

@@ -72,6 +72,7 @@ def test_a_sweep_can_be_over_a_switch(sweep: str) -> None:
         ('[[experiment]]\nname = "a"', "kind is missing: it is one of page_alloc"),
         ('[[experiment]]\nname = "a"\nkind = "foo"', "kind is one of page_alloc, .*; it says 'foo'"),
         ('[[experiment]]\nname = "a"\nkind = "atomic"', "it needs a metric"),
+        (ONE.replace("ns_per_op", "pps"), r"pps is a figure of traffic; loops have ns_per_op.* \(kind page_alloc\)"),
         (ONE + "ordr = 3", r"no key is called 'ordr'; did you mean order\? \(kind page_alloc\)"),
         (ONE + "cpus = 0", "cpus is a whole number from 1 to 128; it says 0"),
         (ONE + "cpus = true", "cpus is a whole number from 1 to 128; it says True"),

@@ -87,7 +87,7 @@ def test_a_figure_holds_when_it_is_near_enough(
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ('metric = "pps"', "pps cannot be told: it is a figure of traffic"),
+        ('metric = "zone_lock.holds"', "zone_lock.holds cannot be told: .* has no holds there"),
         ('metric = "ns_per_op"\nburst = 30000', "CPU 0 found no memory for its loop"),
         ('metric = "ns_per_op"\nplatform = "x86"', "unknown platform 'x86'"),
         ('metric = "ns_per_op"\nbulk = 4\norder = 1', "order has to be 0"),
@@ -102,12 +102,32 @@ def test_what_cannot_be_run_says_which_experiment_and_why(keys: str, said: str) 
 
 
 def test_one_experiment_that_cannot_be_run_need_not_end_the_others() -> None:
-    experiments = file('[a]\nmetric = "pps"\npublished = 3\n[b]\nmetric = "ns_per_op"').experiments
+    experiments = file('[a]\nmetric = "ns_per_op"\nburst = 30000\n[b]\nmetric = "ns_per_op"').experiments
     failed, done = run_experiments(experiments, keep_going=True)
     assert failed.value is None
-    assert failed.error.startswith("pps cannot be told")
+    assert "CPU 0 found no memory for its loop" in failed.error
     assert not failed.holds
     assert done.value
+
+
+def test_a_figure_that_one_point_has_not_is_null_there_and_says_why() -> None:
+    none, some = entries('[a]\nmetric = "pages_per_hold"\nsweep = { free = ["__free_pages", "__free_pages_ok"] }')
+    assert none.to_dict().items() >= {"value": None, "note": "zone->lock was never taken"}.items()
+    assert some.value
+    assert "note" not in some.to_dict()
+
+
+@pytest.mark.parametrize("compare", ["ratio", "percent"])
+def test_a_comparison_with_nothing_has_no_value(compare: str) -> None:
+    keys = f'[a]\nmetric = "zone_lock.acquisitions"\ncompare = "{compare}"\ntest = {{ free = "__free_pages_ok" }}'
+    (entry,) = entries(keys)
+    assert entry.value is None
+    assert entry.note == "the base run has 0, and nothing can be compared with that"
+
+
+def test_what_was_published_does_not_hold_without_a_value() -> None:
+    assert not Entry("a", "m", None, "", {}, {}, published=3, tolerance=1000, note="why").holds
+    assert Entry("a", "m", None, "", {}, {}, note="why").holds
 
 
 class Impatient:
