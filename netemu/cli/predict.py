@@ -39,8 +39,9 @@ def command(ctx: click.Context, /, *, file: str, check: bool, markdown: bool, as
     entries: list[Entry] = []
     with Interruption() as interruption:
         progress = RunsProgress(interruption)
+        predicted = run_experiments(experiments, progress, keep_going=check)
         try:
-            entries.extend(run_experiments(experiments, progress, keep_going=check))
+            entries.extend(predicted)
         except Stopped:
             pass
         finally:

@@ -78,6 +78,11 @@ class Experiment:
         for values in itertools.product(*self.sweep.values()):
             yield dict(zip(self.sweep, values, strict=True))
 
+    @property
+    def sides(self) -> list[dict[str, Any]]:
+        """What is different in each run of a point: one run, or the base and the test of a comparison."""
+        return [self.base or {}, self.test or {}] if self.compares else [{}]
+
     def settings(self, *changes: Mapping[str, Any]) -> dict[str, Any]:
         """Every key of the kind: defaults, what the experiment chooses, then ``changes`` in turn."""
         made = {name: key.default for name, key in keys_of(self.kind).items()}
@@ -267,23 +272,26 @@ class _Reader:
             if not isinstance(values, list) or not values:
                 if name in TABLES and isinstance(values, dict):
                     for entry, inner in values.items():
-                        made[f"{name}.{entry}"] = self._swept(f"sweep.{name}.{entry}", text, inner)
+                        made[f"{name}.{entry}"] = self._swept(name, entry, inner)
                     continue
                 raise self._wrong(f"sweep.{name} is a list that is not empty; it says {_shown(values)}")
-            table, dot, _entry = name.partition(".")
+            table, dot, entry = name.partition(".")
             if dot and table not in TABLES:
                 raise self._wrong(f"sweep.{name}: only entries of {' and '.join(TABLES)} are swept by a dotted name")
-            key = self._key("sweep.", table)
-            made[name] = self._swept(f"sweep.{name}", text if dot else key.check, values)
+            self._key("sweep.", table)
+            made[name] = self._swept(table, entry, values)
         points = math.prod(len(values) for values in made.values())
         if points > MOST_POINTS:
             raise self._wrong(f"sweep has {points} points; at most {MOST_POINTS} can be run")
         return made
 
-    def _swept(self, name: str, check: Any, values: Any) -> list[Any]:
+    def _swept(self, key: str, entry: str, values: Any) -> list[Any]:
+        """The values of a swept key, or of an entry of a table."""
+        name = f"sweep.{key}.{entry}" if entry else f"sweep.{key}"
         if not isinstance(values, list) or not values:
             raise self._wrong(f"{name} is a list that is not empty; it says {_shown(values)}")
-        return [self._checked(name, check, value) for value in values]
+        check = self.keys[key].check
+        return [self._checked(name, lambda v: check({entry: v})[entry] if entry else check(v), v) for v in values]
 
     def _together(self, made: Experiment) -> None:
         """Keys that exclude each other."""

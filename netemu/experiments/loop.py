@@ -36,6 +36,15 @@ _SOURCE = {"page_alloc": loops.FROM_ALLOCATOR, "page_pool": loops.FROM_POOL, "re
 _FREE_SKB = {"napi_consume_skb": loops.BY_NAPI, "consume_skb": loops.BY_CONSUMER, "kfree_skb": loops.BY_DROP}
 
 
+def burst_of(kind: str, chosen: Mapping[str, Any]) -> int:
+    """Items allocated before the first is freed, a bulk at least.  Raises UsageError for keys that exclude others."""
+    burst: int = chosen.get("burst", 1)
+    bulk: int = chosen["bulk"] if kind == "page_alloc" or chosen.get("path") == "bulk" else 0
+    if kind == "page_alloc" and bulk and chosen["order"] > 0:
+        raise UsageError("bulk allocates single pages: order has to be 0")
+    return max(burst, bulk)
+
+
 class Loop:
     """The loops of one experiment on their machine; ``chosen`` has every key of its kind."""
 
@@ -43,13 +52,7 @@ class Loop:
         self.kind = kind
         self.chosen = chosen
         cpus = chosen["returning"] + 1 if kind == "page_pool_cross_cpu" else chosen["cpus"]
-        self.burst = chosen.get("burst", 1)
-        if chosen.get("bulk") and kind == "page_alloc":
-            if chosen["order"] > 0:
-                raise UsageError("bulk allocates single pages: order has to be 0")
-            self.burst = max(self.burst, chosen["bulk"])
-        if chosen.get("path") == "bulk":
-            self.burst = max(self.burst, chosen["bulk"])
+        self.burst = burst_of(kind, chosen)
         self.room = max(self.burst, chosen.get("queue_size", 1))
         self.machine = Machine(
             era=chosen["era"],

@@ -90,8 +90,8 @@ def _pages_allocated(result: Result) -> int:
 def _blocks_allocated(result: Result) -> float:
     """Page fragments are cut from blocks of an order of their own; all others have the loop's, or are single pages."""
     fragmented = _calls(result, (FRAGMENT_BLOCK,), None)
-    others = _pages_allocated(result) - (fragmented << PAGE_FRAG_CACHE_MAX_ORDER)
-    return fragmented + others / (1 << result["pages"].get("order", 0))
+    others: int = _pages_allocated(result) - (fragmented << PAGE_FRAG_CACHE_MAX_ORDER)
+    return fragmented + others / float(1 << result["pages"].get("order", 0))
 
 
 def _pcp_hits(result: Result) -> float:
@@ -308,6 +308,14 @@ def _names(name: str) -> set[str]:
         hint = f"; did you mean {', '.join(near)}" if near else ""
         raise WrongMetric(f"{name} is no function that netemu emulates{hint}")
     return names
+
+
+def check_functions(reading: Reading) -> None:
+    """Raise WrongMetric for a function that there is not; those of a driver are there when it has been loaded."""
+    if isinstance(reading, Share | TimeOf | Calls):
+        whole = [reading.of] if isinstance(reading, Share) and reading.of not in ("busy", "time") else []
+        for name in (*reading.function, *([reading.below] if reading.below else []), *whole):
+            _names(name)
 
 
 def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Iterator[Mapping[str, Any]]:

@@ -40,27 +40,30 @@ OF_THE_DEVICE = ("rx_usecs", "rx_frames", "tx_usecs", "tx_frames", "bql", "xps",
 """Keys of :class:`netemu.DeviceSettings`."""
 
 
+def driver_options(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Options of the driver; ``rq`` is one of them."""
+    return {**chosen["driver_options"], **({} if chosen["rq"] is None else {"rq": chosen["rq"]})}
+
+
+def device_settings(chosen: Mapping[str, Any]) -> netemu.DeviceSettings:
+    """What an administrator sets at the device."""
+    return netemu.DeviceSettings(**{name: chosen[name] for name in OF_THE_DEVICE})
+
+
 def run_traffic(chosen: Mapping[str, Any], folder: Path, stopped: Callable[[], bool]) -> dict[str, Any] | None:
     """The result of one traffic experiment, None when ``stopped`` says so before it is over.
 
     A trace is looked for in ``folder``.  Raises UsageError, CaptureError, KernelBug.
     """
     arguments = {name: chosen[name] for name in PASSED_ON}
-    settings = netemu.DeviceSettings(**{name: chosen[name] for name in OF_THE_DEVICE})
-    options = dict(chosen["driver_options"])
-    if chosen["rq"] is not None:
-        options["rq"] = chosen["rq"]
     longest = load_driver(chosen["driver"]).largest_frame(chosen["mtu"]) - FCS
-    packets = Weighed(open_source(_trace(chosen, folder) if chosen["trace"] else _generated(chosen)), longest)
-    rate = str(chosen["rate"])
-    if rate == "recorded" and chosen["trace"] is None:
-        raise UsageError("generated packets have no recorded times: rate is max or packets per second")
+    packets = Weighed(open_source(str(folder / chosen["trace"]) if chosen["trace"] else _generated(chosen)), longest)
     result = netemu.replay(
         packets,
-        options=options,
-        settings=settings,
+        options=driver_options(chosen),
+        settings=device_settings(chosen),
         streams=chosen["streams"] or 1,
-        rate=rate,
+        rate=str(chosen["rate"]),
         progress=lambda *_: stopped(),
         **arguments,
     )
@@ -108,16 +111,12 @@ def _received_bytes(result: netemu.ReplayResult, offered: Weighed) -> float:
     A driver may count no packet that its XDP program has kept from the stack.  Then packets are as long as those on
     offer that the device takes, on average.
     """
-    received = result["packets"]["received"]
+    received: int = result["packets"]["received"]
     assert result.machine is not None
     device = result.machine.k.netdev[0]
     if device.rx_packets == received:
         return float(device.rx_bytes)
     return received * offered.bytes / max(offered.packets, 1)
-
-
-def _trace(chosen: Mapping[str, Any], folder: Path) -> str:
-    return str(folder / chosen["trace"])
 
 
 def _generated(chosen: Mapping[str, Any]) -> GeneratedTraffic:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from netemu.errors import EmulatorError, NetemuError
+from netemu.experiments.checks import check_experiments
 from netemu.experiments.files import Experiment, ExperimentError
 from netemu.experiments.loop import run_loop
 from netemu.experiments.metrics import Metric, NoValue, WrongMetric
@@ -103,27 +104,19 @@ class Stopped(Exception):
 
 def runs_of(experiments: tuple[Experiment, ...]) -> int:
     """How many runs all the experiments take."""
-    return sum((2 if experiment.compares else 1) for experiment in experiments for _ in experiment.points())
+    return sum(len(experiment.sides) for experiment in experiments for _ in experiment.points())
 
 
 def run_experiments(
     experiments: tuple[Experiment, ...], follower: Follower | None = None, *, keep_going: bool = False
 ) -> Iterator[Entry]:
-    """Run all experiments in order.
+    """Run all experiments in order, when none of them has a mistake that can be told beforehand.
 
-    ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError otherwise,
-    and :class:`Stopped` when the follower asks for it.
+    ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError at once for
+    a mistake, else from the iterator, which also raises :class:`Stopped` when the follower asks for it.
     """
-    runner = _Runner(follower or Silence(), runs_of(experiments))
-    for experiment in experiments:
-        for point in experiment.points():
-            try:
-                yield from runner.entries(experiment, point)
-            except ExperimentError as error:
-                if not keep_going:
-                    raise
-                for metric in experiment.metrics:
-                    yield _entry(experiment, metric, point, {}, error=error.reason)
+    check_experiments(experiments)
+    return _Runner(follower or Silence(), runs_of(experiments)).all(experiments, keep_going=keep_going)
 
 
 class _Runner:
@@ -134,14 +127,24 @@ class _Runner:
         self.total = total
         self.done = 0
 
+    def all(self, experiments: tuple[Experiment, ...], *, keep_going: bool) -> Iterator[Entry]:
+        """Every figure of every point."""
+        for experiment in experiments:
+            for point in experiment.points():
+                try:
+                    yield from self.entries(experiment, point)
+                except ExperimentError as error:
+                    if not keep_going:
+                        raise
+                    for metric in experiment.metrics:
+                        yield _entry(experiment, metric, point, {}, error=error.reason)
+
     def entries(self, experiment: Experiment, point: dict[str, Any]) -> Iterator[Entry]:
         """Every figure of one point."""
         inputs = {"kind": experiment.kind, **experiment.chosen, **point}
-        sides: list[dict[str, Any]] = [{}]
         if experiment.compares:
-            sides = [experiment.base or {}, experiment.test or {}]
-            inputs |= {"base": sides[0], "test": sides[1]}
-        results = [self._run(experiment, point, side) for side in sides]
+            inputs |= {"base": experiment.base, "test": experiment.test}
+        results = [self._run(experiment, point, side) for side in experiment.sides]
         for metric in experiment.metrics:
             try:
                 yield _entry(experiment, metric, point, inputs, _value(experiment, metric, results))

@@ -113,6 +113,24 @@ def switches(value: Any) -> dict[str, str]:
     return made
 
 
+def recycling(value: Any) -> float | str:
+    """mechanism, a probability, or a policy by name or file."""
+    try:
+        return number(0, 1)(float(value) if isinstance(value, str) else value)  # type: ignore[no-any-return]
+    except ValueError:
+        if isinstance(value, str) and value and not value.replace(".", "").replace("-", "").isdecimal():
+            return value
+        raise ValueError("a number from 0 to 1, mechanism, or a recycle policy") from None
+
+
+def consumer(value: Any) -> str:
+    """A CPU by its distance from the receiving one."""
+    kind, _, shift = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if value != "same" and not (kind == "shift" and shift.isdecimal()):
+        raise ValueError('same, or shift:N such as "shift:1"')
+    return str(value)
+
+
 def mix(value: Any) -> dict[str, int]:
     """Packet sizes and their weights."""
     allowed = 'a table of packet sizes (64 to 65535) and whole weights from 1, such as { "64" = 7, "1518" = 1 }'

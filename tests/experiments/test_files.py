@@ -109,6 +109,9 @@ def test_a_sweep_can_be_over_a_switch(sweep: str) -> None:
             "rate is one of recorded, max, or a number",
         ),
         ("[defaults]\nfoo = 1\n" + ONE, r"\[defaults\]: no key is called 'foo'"),
+        ('[a]\nkind = "traffic"\nmetric = "pps"\nconsumer_cpu = "shift:x"', "consumer_cpu is same, or shift:N"),
+        ('[a]\nkind = "traffic"\nmetric = "pps"\nrecycle = "1.5"', "recycle is a number from 0 to 1, mechanism, or"),
+        ('[a]\nkind = "traffic"\nmetric = "pps"\nstreams = 5000', "streams is a whole number from 1 to 4096"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_the_file_and_what_would_be_right(text: str, said: str) -> None:

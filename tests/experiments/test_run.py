@@ -89,11 +89,6 @@ def test_a_figure_holds_when_it_is_near_enough(
     [
         ('metric = "zone_lock.holds"', "zone_lock.holds cannot be told: .* has no holds there"),
         ('metric = "ns_per_op"\nburst = 30000', "CPU 0 found no memory for its loop"),
-        ('metric = "ns_per_op"\nplatform = "x86"', "unknown platform 'x86'"),
-        ('metric = "ns_per_op"\nbulk = 4\norder = 1', "order has to be 0"),
-        ('kind = "traffic"\nmetric = "pps"\ntrace = "nope.pcap"', "nope.pcap: no such file"),
-        ('kind = "traffic"\nmetric = "pps"\ndriver = "e1000"', "unknown driver 'e1000'"),
-        ('kind = "traffic"\nmetric = "pps"\nrate = "recorded"', "generated packets have no recorded times"),
     ],
 )
 def test_what_cannot_be_run_says_which_experiment_and_why(keys: str, said: str) -> None:
