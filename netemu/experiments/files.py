@@ -38,6 +38,7 @@ _ABOUT = (
     "within",
 )
 _TOP = ("about", "defaults", "experiment", "reproduce")
+_REPRODUCE = ("id", "what", "source")
 
 
 class ExperimentError(NetemuError):
@@ -104,7 +105,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentFile:
-    """An experiment file: its experiments, and what it reproduces, if that is its purpose."""
+    """An experiment file: its experiments, and its table ``[reproduce]``, empty if it has none."""
 
     name: str
     about: str
@@ -155,7 +156,30 @@ def read_experiments(name: str, data: Mapping[str, Any], folder: Path = Path()) 
     if not named:
         raise ExperimentError(f"{name}: no experiment in it: write a table [[experiment]]")
     made = tuple(_Reader(name, folder, called, table, defaults).read() for called, table in named)
-    return ExperimentFile(name, str(data.get("about", "")), made, dict(data.get("reproduce", {})))
+    return ExperimentFile(name, str(data.get("about", "")), made, _read_reproduce(name, data.get("reproduce"), made))
+
+
+def _read_reproduce(name: str, given: Any, experiments: tuple[Experiment, ...]) -> dict[str, Any]:
+    """The table [reproduce] of a file, empty if there is none.  Raises ExperimentError."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ExperimentError(f"{name}: write [reproduce] as a table with {', '.join(_REPRODUCE)}")
+    inputs = given.get("inputs", {})
+    for key in (*_REPRODUCE, *given):
+        if key not in (*_REPRODUCE, "inputs"):
+            raise ExperimentError(f"{name}: [reproduce]: {_unknown(key, [*_REPRODUCE, 'inputs'])}")
+        if key != "inputs" and (not isinstance(given.get(key), str) or not given[key]):
+            raise ExperimentError(f"{name}: [reproduce] needs {key} = a text that is not empty")
+    if not isinstance(inputs, dict):
+        raise ExperimentError(f"{name}: [reproduce.inputs] is a table of keys and texts; it says {_shown(inputs)}")
+    chosen = {key for experiment in experiments for key in (*experiment.chosen, *experiment.sweep)}
+    for key, why in inputs.items():
+        if key not in chosen:
+            raise ExperimentError(f"{name}: [reproduce.inputs]: {key} is set by no experiment of the file")
+        if not isinstance(why, str):
+            raise ExperimentError(f"{name}: [reproduce.inputs]: {key} is a text that says why; it says {_shown(why)}")
+    return {**given, "inputs": inputs}
 
 
 class _Reader:

@@ -11,6 +11,7 @@ from netemu.experiments.files import Experiment, ExperimentError, load_experimen
 from netemu.experiments.keys import KINDS, keys_of
 
 ONE = '[[experiment]]\nname = "a"\nkind = "page_alloc"\nmetric = "ns_per_op"\n'
+REPRODUCE = ONE + 'cpus = 1\n[reproduce]\nid = "X"\nwhat = "w"\nsource = "s"\n'
 
 
 def only(text: str) -> Experiment:
@@ -108,6 +109,13 @@ def test_a_sweep_can_be_over_a_switch(sweep: str) -> None:
             '[[experiment]]\nkind = "traffic"\nmetric = "pps"\nrate = "fast"',
             "rate is one of recorded, max, or a number",
         ),
+        ("reproduce = 3\n" + ONE, r"write \[reproduce\] as a table with id, what, source"),
+        (REPRODUCE.replace('what = "w"\n', ""), r"\[reproduce\] needs what = a text"),
+        (REPRODUCE.replace('"X"', "1"), r"\[reproduce\] needs id = a text"),
+        (REPRODUCE + 'sauce = "s"\n', r"\[reproduce\]: no key is called 'sauce'; did you mean source"),
+        (REPRODUCE + "inputs = 3\n", r"\[reproduce.inputs\] is a table of keys and texts; it says 3"),
+        (REPRODUCE + 'inputs = { order = "why" }\n', r"\[reproduce.inputs\]: order is set by no experiment"),
+        (REPRODUCE + "inputs = { cpus = 3 }\n", r"\[reproduce.inputs\]: cpus is a text that says why; it says 3"),
         ("[defaults]\nfoo = 1\n" + ONE, r"\[defaults\]: no key is called 'foo'"),
         ('[a]\nkind = "traffic"\nmetric = "pps"\nconsumer_cpu = "shift:x"', "consumer_cpu is same, or shift:N"),
         ('[a]\nkind = "traffic"\nmetric = "pps"\nrecycle = "1.5"', "recycle is a number from 0 to 1, mechanism, or"),
