@@ -165,6 +165,9 @@ class _Runner:
                 result = run_loop(experiment.kind, settings, self.follower.stopped)
         except EmulatorError:
             raise
+        except MemoryError:
+            size = f"{settings['nodes']} x {settings['memory_mb']} MiB (nodes x memory_mb)"
+            raise experiment.error(f"this computer has no room for a machine of {size}: lower one of them") from None
         except NetemuError as error:
             raise experiment.error(error) from None
         if result is None:

@@ -16,6 +16,7 @@ from netemu.experiments.files import ExperimentError, ExperimentFile, load_exper
 from netemu.experiments.keys import LOOPS
 from netemu.experiments.reproduction import Curve, reproduce, reproductions
 from netemu.experiments.run import Entry, Stopped, run_experiments, runs_of
+from netemu.machine import Machine
 
 SMALL = '[defaults]\nkind = "page_alloc"\nera = "v4.19"\ncount = 50\nwarmup = 20\nmemory_mb = 64\n'
 FREED = 'free = "page_frag_free"\n'
@@ -94,6 +95,18 @@ def test_a_figure_holds_when_it_is_near_enough(
 def test_what_cannot_be_run_says_which_experiment_and_why(keys: str, said: str) -> None:
     with pytest.raises(ExperimentError, match=f"x.toml: experiment 'a': .*{said}"):
         entries(f"[a]\n{keys}")
+
+
+@pytest.mark.parametrize("kind", ["page_alloc", "traffic"])
+def test_a_machine_that_this_computer_has_no_room_for_names_the_keys(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Machine, "__init__", no_room)
+    with pytest.raises(ExperimentError, match=r"'a': .* 8 x 262144 MiB \(nodes x memory_mb\): lower one of them"):
+        entries(f'[a]\nkind = "{kind}"\nmetric = "busy_ns"\nnodes = 8\nmemory_mb = 262144')
 
 
 def test_one_experiment_that_cannot_be_run_need_not_end_the_others() -> None:
