@@ -71,14 +71,14 @@ def text(value: Any) -> str:
 
 
 def words(value: Any) -> dict[str, str]:
-    """A table of names and texts; numbers and booleans count as their text."""
+    """A table of names and texts; whole numbers count as their text, true and false as yes and no."""
     if not isinstance(value, dict):
         raise ValueError('a table such as { name = "value" }')
     made = {}
     for name, entry in value.items():
         if not isinstance(entry, str | int):
             raise ValueError(f"a table of texts, and {name} is none")
-        made[name] = str(entry).lower() if isinstance(entry, bool) else str(entry)
+        made[name] = ("no", "yes")[entry] if isinstance(entry, bool) else str(entry)
     return made
 
 

@@ -64,6 +64,21 @@ def test_a_sweep_can_be_over_a_switch(sweep: str) -> None:
     assert values == [{"page_frag_free": "buddy"}, {"page_frag_free": "pcp"}]
 
 
+def test_numbers_and_booleans_in_tables_count_as_their_text_wherever_they_stand() -> None:
+    traffic = '[a]\nkind = "traffic"\nmetric = "pps"\n'
+    written = ["256", "yes"]
+    for options in (
+        "driver_options = { rx_ring = 256, page_per_packet = true }",
+        "test = { driver_options = { rx_ring = 256, page_per_packet = true } }",
+        "sweep = { driver_options = { rx_ring = [256], page_per_packet = [true] } }",
+        'sweep = { "driver_options.rx_ring" = [256], "driver_options.page_per_packet" = [true] }',
+        "sweep = { driver_options = [{ rx_ring = 256, page_per_packet = true }] }",
+    ):
+        experiment = only(traffic + options)
+        (point,) = experiment.points()
+        assert list(experiment.settings(point, experiment.sides[-1])["driver_options"].values()) == written
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
