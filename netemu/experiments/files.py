@@ -202,9 +202,10 @@ class _Reader:
             if name not in everywhere:
                 raise ExperimentError(f"{file}: [defaults]: {_unknown(name, sorted(everywhere))}")
         own = {name: value for name, value in defaults.items() if name in self.keys or name in _ABOUT}
-        if {"metric", "metrics"} & table.keys():
-            own.pop("metric", None)
-            own.pop("metrics", None)
+        self.given = _names_in(table)
+        for pair in _EXCLUSIVE:
+            if not self.given.isdisjoint(pair):
+                own = {name: value for name, value in own.items() if name not in pair}
         self.table = own | table
 
     def _wrong(self, reason: str) -> ExperimentError:
@@ -318,11 +319,47 @@ class _Reader:
         return [self._checked(name, lambda v: check({entry: v})[entry] if entry else check(v), v) for v in values]
 
     def _together(self, made: Experiment) -> None:
-        """Keys that exclude each other."""
-        everything = {**made.chosen, **made.sweep, **(made.base or {}), **(made.test or {})}
-        for one, other in (("packet_size", "mix"), ("flows", "streams"), ("trace", "packets")):
-            if one in everything and other in everything:
-                raise self._wrong(f"{one} and {other} exclude each other")
+        """Keys that exclude each other, and those that can have no effect."""
+        given = _names_in(self.table)
+        for one, other in _EXCLUSIVE:
+            if one in given and other in given:
+                raise self._wrong(f"{one} and {other} exclude each other: leave one of them out")
+        if self.kind == "traffic":
+            self._actions(made)
+
+    def _actions(self, made: Experiment) -> None:
+        """Keys that depend on what the stack does with packets."""
+        runs = [made.settings(point, side) for point in made.points() for side in made.sides]
+        in_stack = [run for run in runs if run["xdp"] in (None, "pass")]
+        if any(run["window"] and run["action"] == "forward" for run in in_stack):
+            raise self._wrong(
+                "a window is closed for good when packets are forwarded, since nobody reads them: "
+                "leave window out, or set action to local or drop"
+            )
+        if any(run["action"] == "local" for run in in_stack):
+            return
+        for name in _OF_LOCAL_DELIVERY:
+            if name in self.given and any(run[name] != self.keys[name].default for run in runs):
+                raise self._wrong(
+                    f"{name} has no effect where no packet is delivered locally: leave it out, or set action to local"
+                    " and let xdp pass packets"
+                )
+
+
+_EXCLUSIVE = (
+    ("packet_size", "mix"),
+    ("flows", "streams"),
+    *(("trace", generated) for generated in ("packets", "packet_size", "mix", "flows")),
+    ("tolerance", "within"),
+    ("metric", "metrics"),
+)
+_OF_LOCAL_DELIVERY = ("hold_us", "consumer_cpu")
+
+
+def _names_in(table: Mapping[str, Any]) -> set[str]:
+    """Keys that an experiment's table sets, for all runs or some."""
+    inner = (table.get(name) for name in ("base", "test", "sweep"))
+    return {*table, *(name for given in inner if isinstance(given, dict) for name in given)}
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -11,6 +11,7 @@ from netemu.experiments.files import Experiment, ExperimentError, load_experimen
 from netemu.experiments.keys import KINDS, keys_of
 
 ONE = '[[experiment]]\nname = "a"\nkind = "page_alloc"\nmetric = "ns_per_op"\n'
+TRAFFIC = '[a]\nkind = "traffic"\nmetric = "pps"\n'
 REPRODUCE = ONE + 'cpus = 1\n[reproduce]\nid = "X"\nwhat = "w"\nsource = "s"\n'
 
 
@@ -31,6 +32,27 @@ def test_defaults_of_the_file_are_for_experiments_that_have_the_key() -> None:
     assert (a.name, a.chosen) == ("a", {"cpus": 4, "flows": 3})
     assert (b.name, b.chosen) == ("b", {"cpus": 2})
     assert str(a.metrics[0].reading) == "busy_percent"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'hold_us = 5\nsweep = { action = ["forward", "local"] }',
+        'hold_us = 5\nbase = { action = "drop" }\ntest = { action = "local" }',
+        'window = 5\naction = "drop"',
+        'window = 5\nxdp = "tx"',
+        "hold_us = 0",
+    ],
+)
+def test_a_key_that_has_an_effect_in_some_run_may_be_set(keys: str) -> None:
+    assert only(TRAFFIC + keys).name == "a"
+
+
+def test_an_experiment_may_override_a_default_that_excludes_its_keys() -> None:
+    defaults = "[defaults]\nhold_us = 5\npackets = 10\nflows = 3\nwithin = 5\n"
+    experiment = only(defaults + TRAFFIC + 'trace = "x.pcap"\ntolerance = 1')
+    assert experiment.chosen == {"hold_us": 5, "trace": "x.pcap"}
+    assert (experiment.tolerance, experiment.within) == (1, None)
 
 
 def test_a_sweep_is_every_combination() -> None:
@@ -118,8 +140,15 @@ def test_numbers_and_booleans_in_tables_count_as_their_text_wherever_they_stand(
         ('[[experiment]]\nkind = "traffic"\nmetric = "pps"\nmix = { "10" = 1 }', "mix is a table of packet sizes"),
         (
             '[[experiment]]\nkind = "traffic"\nmetric = "pps"\nflows = 3\nstreams = 2',
-            "flows and streams exclude each other",
+            "flows and streams exclude each other: leave one of them out",
         ),
+        (TRAFFIC + 'trace = "x.pcap"\npacket_size = 64', "trace and packet_size exclude each other"),
+        (TRAFFIC + 'trace = "x.pcap"\nsweep = { flows = [1, 2] }', "trace and flows exclude each other"),
+        (ONE + "tolerance = 1\nwithin = 1", "tolerance and within exclude each other"),
+        (TRAFFIC + "hold_us = 5", "hold_us has no effect .*: leave it out, or set action to local"),
+        (TRAFFIC + 'action = "local"\nxdp = "drop"\nhold_us = 5', "hold_us has no effect"),
+        (TRAFFIC + 'test = { consumer_cpu = "shift:1" }\naction = "drop"', "consumer_cpu has no effect"),
+        (TRAFFIC + 'window = 8\nsweep = { action = ["local", "forward"] }', "a window is closed for good"),
         (
             '[[experiment]]\nkind = "traffic"\nmetric = "pps"\nrate = "fast"',
             "rate is one of recorded, max, or a number",
