@@ -131,7 +131,7 @@ def load_experiments(name: str) -> ExperimentFile:
             f"{name}: an experiment file ends in .toml; those that come with netemu are {', '.join(shipped_files())}"
         )
     try:
-        data = tomllib.loads(content.decode())
+        data = tomllib.loads(content.decode("utf-8-sig"))
     except ValueError as error:
         raise ExperimentError(f"{name}: not TOML: {error}") from None
     return read_experiments(name, data, folder)

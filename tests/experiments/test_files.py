@@ -179,6 +179,11 @@ def test_a_file_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None
         load_experiments(str(tmp_path / "bad.toml"))
 
 
+def test_a_byte_order_mark_is_not_part_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(ONE, encoding="utf-8-sig")
+    assert load_experiments(str(tmp_path / "x.toml")).experiments[0].name == "a"
+
+
 def test_a_name_that_is_no_file_names_those_that_come_with_netemu() -> None:
     with pytest.raises(ExperimentError, match="calibration, s1, s2, s3, s4"):
         load_experiments("calibratoin")
