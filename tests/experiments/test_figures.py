@@ -67,3 +67,9 @@ def test_cpus_that_never_run_are_idle() -> None:
     assert busy == pytest.approx(25, abs=0.5)
     assert share is not None
     assert 20 < share < busy
+
+
+def test_a_default_run_is_so_long_that_the_wait_at_its_end_is_negligible() -> None:
+    keys = 'kind = "traffic"\ndriver = "netsec"\nxdp = "drop"\nmetric = "pps"\nsweep = { era = ["v5.4", "v6.6"] }'
+    at_once, moderated = figures(keys)
+    assert moderated == pytest.approx(at_once, rel=0.01)
