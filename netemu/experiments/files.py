@@ -316,7 +316,9 @@ class _Reader:
         if not isinstance(values, list) or not values:
             raise self._wrong(f"{name} is a list that is not empty; it says {_shown(values)}")
         check = self.keys[key].check
-        return [self._checked(name, lambda v: check({entry: v})[entry] if entry else check(v), v) for v in values]
+        if entry:  # the table says which of its entries is wrong
+            return [self._checked(f"sweep.{key}", check, {entry: value})[entry] for value in values]
+        return [self._checked(name, check, value) for value in values]
 
     def _together(self, made: Experiment) -> None:
         """Keys that exclude each other, and those that can have no effect."""

@@ -63,7 +63,9 @@ def test_a_mistake_in_any_point_ends_before_the_first_run(keys: str, said: str) 
 
 
 def test_a_switch_that_is_swept_takes_its_values_only() -> None:
-    with pytest.raises(ExperimentError, match=r"sweep.switches.page_frag_free is .* one of buddy, pcp, not 'pcpp'"):
+    with pytest.raises(
+        ExperimentError, match=r"sweep.switches is a table of switches: .* one of buddy, pcp, not 'pcpp'"
+    ):
         read_experiments("x.toml", tomllib.loads(f'{FINE}sweep = {{ switches = {{ page_frag_free = ["pcpp"] }} }}'))
 
 
