@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,28 @@ _POOL_COUNTERS = (
 )
 
 
+def _queues(k: Any, nic: NetDevice, table: str) -> list[Any]:
+    """Rows of the device's receive queues in a table."""
+    return [getattr(k, table)[nic.nic.rxq(i)] for i in range(nic.nic.queues)]
+
+
+_DROPS: dict[str, Callable[[Any, NetDevice], int]] = {
+    "rx_out_of_buffer": lambda k, nic: sum(q.out_of_buffer for q in _queues(k, nic, "rxq")),
+    "oversize": lambda k, nic: sum(q.oversize for q in _queues(k, nic, "rxq")),
+    "no_skb": lambda k, nic: k.run[0].dropped_no_skb,
+    "qdisc": lambda k, nic: k.run[0].dropped_by_qdisc,
+    "consumer": lambda k, nic: k.run[0].dropped_by_consumer,
+    "xdp_drop": lambda k, nic: nic.xdp_verdicts()["drop"],
+    "xdp_aborted": lambda k, nic: nic.xdp_verdicts()["aborted"],
+    "xdp_tx_full": lambda k, nic: sum(q.tx_full for q in _queues(k, nic, "xdp_rxq")),
+    "xdp_redirect_err": lambda k, nic: sum(q.redirect_err for q in _queues(k, nic, "xdp_rxq")),
+    "xdp_xmit": lambda k, nic: k.xdp[0].xmit_drops,
+    "xdp_cpumap": lambda k, nic: k.xdp[0].cpumap_drops,
+}
+DROP_REASONS = tuple(_DROPS)
+"""Why packets are dropped; a report has those reasons for which some were."""
+
+
 def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str, Any]:
     """The documented keys that follow from machine state; ``initial_in_use``: pages in use before the first packet."""
     k = machine.k
@@ -63,22 +85,10 @@ def report(machine: Machine, nic: NetDevice, *, initial_in_use: int) -> dict[str
     books = take_stock(k, nic.pages_held())
     if books.errors:
         raise EmulatorError(f"netemu itself is wrong: {books.errors[0]}")
-    rxqs = [k.rxq[nic.nic.rxq(i)] for i in range(nic.nic.queues)]
     verdicts = nic.xdp_verdicts()
-    received = sum(q.packets for q in rxqs) + sum(n for verdict, n in verdicts.items() if verdict != "pass")
-    dropped = {
-        "rx_out_of_buffer": sum(q.out_of_buffer for q in rxqs),
-        "oversize": sum(q.oversize for q in rxqs),
-        "no_skb": run.dropped_no_skb,
-        "qdisc": run.dropped_by_qdisc,
-        "consumer": run.dropped_by_consumer,
-        "xdp_drop": verdicts["drop"],
-        "xdp_aborted": verdicts["aborted"],
-        "xdp_tx_full": sum(k.xdp_rxq[nic.nic.rxq(i)].tx_full for i in range(nic.nic.queues)),
-        "xdp_redirect_err": sum(k.xdp_rxq[nic.nic.rxq(i)].redirect_err for i in range(nic.nic.queues)),
-        "xdp_xmit": k.xdp[0].xmit_drops,
-        "xdp_cpumap": k.xdp[0].cpumap_drops,
-    }
+    kept_from_stack = sum(n for verdict, n in verdicts.items() if verdict != "pass")
+    received = sum(q.packets for q in _queues(k, nic, "rxq")) + kept_from_stack
+    dropped = {reason: count(k, nic) for reason, count in _DROPS.items()}
     virtual_ps = int(k.arrays["cpu"]["clock"].max())
     graph, busy_ps = callgraph(machine)
     return {

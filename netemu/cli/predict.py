@@ -39,8 +39,9 @@ def command(ctx: click.Context, /, *, file: str, check: bool, markdown: bool, as
     entries: list[Entry] = []
     with Interruption() as interruption:
         progress = RunsProgress(interruption)
+        predicted = run_experiments(experiments, progress, keep_going=check)
         try:
-            entries.extend(run_experiments(experiments, progress, keep_going=check))
+            entries.extend(predicted)
         except Stopped:
             pass
         finally:
@@ -87,10 +88,10 @@ def _print(entries: list[Entry], check: bool, markdown: bool) -> None:
 
 
 def quantity(entry: Entry) -> str:
-    """The value, in its unit."""
+    """The value, in its unit, or why there is none."""
     value = entry.value
     if value is None:
-        return "-"
+        return f"- ({entry.note})" if entry.note else "-"
     digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{digits} {entry.unit}".rstrip()
 
@@ -102,7 +103,7 @@ def verdict(entry: Entry) -> list[str]:
     figures = entry.published if isinstance(entry.published, list) else [entry.published]
     shown = " to ".join(f"{figure:g}" for figure in figures)
     if entry.distance is None:
-        return [shown, "", entry.error, entry.source]
+        return [shown, "", entry.error or "missed", entry.source]
     off = (
         f"{entry.distance:+.4g}" if entry.within is not None or entry.deviation is None else f"{entry.deviation:+.1f} %"
     )

@@ -39,7 +39,7 @@ def command(
     from netemu.experiments.run import Stopped
 
     files = reproductions()
-    known = [str(file.reproduce["id"]) for file in files]
+    known = [file.reproduce["id"] for file in files]
     for wanted in ids:
         if wanted not in known:
             raise click.UsageError(f"{wanted} is none of the results that come with netemu: {', '.join(known)}.")

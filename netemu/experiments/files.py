@@ -14,7 +14,7 @@ from typing import Any
 
 from netemu.errors import NetemuError
 from netemu.experiments.keys import KINDS, keys_of
-from netemu.experiments.metrics import Metric, read_metric
+from netemu.experiments.metrics import Figure, Metric, WrongMetric, read_metric
 from netemu.experiments.values import Key, number, one_of, published, text
 
 SHIPPED = ".toml"
@@ -38,6 +38,7 @@ _ABOUT = (
     "within",
 )
 _TOP = ("about", "defaults", "experiment", "reproduce")
+_REPRODUCE = ("id", "what", "source")
 
 
 class ExperimentError(NetemuError):
@@ -78,6 +79,11 @@ class Experiment:
         for values in itertools.product(*self.sweep.values()):
             yield dict(zip(self.sweep, values, strict=True))
 
+    @property
+    def sides(self) -> list[dict[str, Any]]:
+        """What is different in each run of a point: one run, or the base and the test of a comparison."""
+        return [self.base or {}, self.test or {}] if self.compares else [{}]
+
     def settings(self, *changes: Mapping[str, Any]) -> dict[str, Any]:
         """Every key of the kind: defaults, what the experiment chooses, then ``changes`` in turn."""
         made = {name: key.default for name, key in keys_of(self.kind).items()}
@@ -99,7 +105,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentFile:
-    """An experiment file: its experiments, and what it reproduces, if that is its purpose."""
+    """An experiment file: its experiments, and its table ``[reproduce]``, empty if it has none."""
 
     name: str
     about: str
@@ -125,7 +131,7 @@ def load_experiments(name: str) -> ExperimentFile:
             f"{name}: an experiment file ends in .toml; those that come with netemu are {', '.join(shipped_files())}"
         )
     try:
-        data = tomllib.loads(content.decode())
+        data = tomllib.loads(content.decode("utf-8-sig"))
     except ValueError as error:
         raise ExperimentError(f"{name}: not TOML: {error}") from None
     return read_experiments(name, data, folder)
@@ -150,7 +156,30 @@ def read_experiments(name: str, data: Mapping[str, Any], folder: Path = Path()) 
     if not named:
         raise ExperimentError(f"{name}: no experiment in it: write a table [[experiment]]")
     made = tuple(_Reader(name, folder, called, table, defaults).read() for called, table in named)
-    return ExperimentFile(name, str(data.get("about", "")), made, dict(data.get("reproduce", {})))
+    return ExperimentFile(name, str(data.get("about", "")), made, _read_reproduce(name, data.get("reproduce"), made))
+
+
+def _read_reproduce(name: str, given: Any, experiments: tuple[Experiment, ...]) -> dict[str, Any]:
+    """The table [reproduce] of a file, empty if there is none.  Raises ExperimentError."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ExperimentError(f"{name}: write [reproduce] as a table with {', '.join(_REPRODUCE)}")
+    inputs = given.get("inputs", {})
+    for key in (*_REPRODUCE, *given):
+        if key not in (*_REPRODUCE, "inputs"):
+            raise ExperimentError(f"{name}: [reproduce]: {_unknown(key, [*_REPRODUCE, 'inputs'])}")
+        if key != "inputs" and (not isinstance(given.get(key), str) or not given[key]):
+            raise ExperimentError(f"{name}: [reproduce] needs {key} = a text that is not empty")
+    if not isinstance(inputs, dict):
+        raise ExperimentError(f"{name}: [reproduce.inputs] is a table of keys and texts; it says {_shown(inputs)}")
+    chosen = {key for experiment in experiments for key in (*experiment.chosen, *experiment.sweep)}
+    for key, why in inputs.items():
+        if key not in chosen:
+            raise ExperimentError(f"{name}: [reproduce.inputs]: {key} is set by no experiment of the file")
+        if not isinstance(why, str):
+            raise ExperimentError(f"{name}: [reproduce.inputs]: {key} is a text that says why; it says {_shown(why)}")
+    return {**given, "inputs": inputs}
 
 
 class _Reader:
@@ -173,9 +202,10 @@ class _Reader:
             if name not in everywhere:
                 raise ExperimentError(f"{file}: [defaults]: {_unknown(name, sorted(everywhere))}")
         own = {name: value for name, value in defaults.items() if name in self.keys or name in _ABOUT}
-        if {"metric", "metrics"} & table.keys():
-            own.pop("metric", None)
-            own.pop("metrics", None)
+        self.given = _names_in(table)
+        for pair in _EXCLUSIVE:
+            if not self.given.isdisjoint(pair):
+                own = {name: value for name, value in own.items() if name not in pair}
         self.table = own | table
 
     def _wrong(self, reason: str) -> ExperimentError:
@@ -192,6 +222,8 @@ class _Reader:
         name = self._checked("name", text, table.get("name", self.called))
         chosen = self._settings("", {key: value for key, value in table.items() if key not in _ABOUT})
         metrics = self._metrics()
+        for metric in metrics:
+            self._is_of_this_kind(metric)
         base, test = (self._side(side) for side in ("base", "test"))
         if "compare" in table and base is None and test is None:
             raise self._wrong("compare needs a table base or test that says what is different")
@@ -242,6 +274,13 @@ class _Reader:
             raise self._wrong(f"metrics is a list of metrics; it says {_shown(given)}")
         return tuple(self._checked("metrics", read_metric, metric) for metric in given)
 
+    def _is_of_this_kind(self, metric: Metric) -> None:
+        if isinstance(metric.reading, Figure):
+            try:
+                metric.reading.check(self.kind)
+            except WrongMetric as error:
+                raise self._wrong(f"{error} (kind {self.kind})") from None
+
     def _side(self, side: str) -> dict[str, Any] | None:
         if side not in self.table:
             return None
@@ -258,30 +297,71 @@ class _Reader:
             if not isinstance(values, list) or not values:
                 if name in TABLES and isinstance(values, dict):
                     for entry, inner in values.items():
-                        made[f"{name}.{entry}"] = self._swept(f"sweep.{name}.{entry}", text, inner)
+                        made[f"{name}.{entry}"] = self._swept(name, entry, inner)
                     continue
                 raise self._wrong(f"sweep.{name} is a list that is not empty; it says {_shown(values)}")
-            table, dot, _entry = name.partition(".")
+            table, dot, entry = name.partition(".")
             if dot and table not in TABLES:
                 raise self._wrong(f"sweep.{name}: only entries of {' and '.join(TABLES)} are swept by a dotted name")
-            key = self._key("sweep.", table)
-            made[name] = self._swept(f"sweep.{name}", text if dot else key.check, values)
+            self._key("sweep.", table)
+            made[name] = self._swept(table, entry, values)
         points = math.prod(len(values) for values in made.values())
         if points > MOST_POINTS:
             raise self._wrong(f"sweep has {points} points; at most {MOST_POINTS} can be run")
         return made
 
-    def _swept(self, name: str, check: Any, values: Any) -> list[Any]:
+    def _swept(self, key: str, entry: str, values: Any) -> list[Any]:
+        """The values of a swept key, or of an entry of a table."""
+        name = f"sweep.{key}.{entry}" if entry else f"sweep.{key}"
         if not isinstance(values, list) or not values:
             raise self._wrong(f"{name} is a list that is not empty; it says {_shown(values)}")
+        check = self.keys[key].check
+        if entry:  # the table says which of its entries is wrong
+            return [self._checked(f"sweep.{key}", check, {entry: value})[entry] for value in values]
         return [self._checked(name, check, value) for value in values]
 
     def _together(self, made: Experiment) -> None:
-        """Keys that exclude each other."""
-        everything = {**made.chosen, **made.sweep, **(made.base or {}), **(made.test or {})}
-        for one, other in (("packet_size", "mix"), ("flows", "streams"), ("trace", "packets")):
-            if one in everything and other in everything:
-                raise self._wrong(f"{one} and {other} exclude each other")
+        """Keys that exclude each other, and those that can have no effect."""
+        given = _names_in(self.table)
+        for one, other in _EXCLUSIVE:
+            if one in given and other in given:
+                raise self._wrong(f"{one} and {other} exclude each other: leave one of them out")
+        if self.kind == "traffic":
+            self._actions(made)
+
+    def _actions(self, made: Experiment) -> None:
+        """Keys that depend on what the stack does with packets."""
+        runs = [made.settings(point, side) for point in made.points() for side in made.sides]
+        in_stack = [run for run in runs if run["xdp"] in (None, "pass")]
+        if any(run["window"] and run["action"] == "forward" for run in in_stack):
+            raise self._wrong(
+                "a window is closed for good when packets are forwarded, since nobody reads them: "
+                "leave window out, or set action to local or drop"
+            )
+        if any(run["action"] == "local" for run in in_stack):
+            return
+        for name in _OF_LOCAL_DELIVERY:
+            if name in self.given and any(run[name] != self.keys[name].default for run in runs):
+                raise self._wrong(
+                    f"{name} has no effect where no packet is delivered locally: leave it out, or set action to local"
+                    " and let xdp pass packets"
+                )
+
+
+_EXCLUSIVE = (
+    ("packet_size", "mix"),
+    ("flows", "streams"),
+    *(("trace", generated) for generated in ("packets", "packet_size", "mix", "flows")),
+    ("tolerance", "within"),
+    ("metric", "metrics"),
+)
+_OF_LOCAL_DELIVERY = ("hold_us", "consumer_cpu")
+
+
+def _names_in(table: Mapping[str, Any]) -> set[str]:
+    """Keys that an experiment's table sets, for all runs or some."""
+    inner = (table.get(name) for name in ("base", "test", "sweep"))
+    return {*table, *(name for given in inner if isinstance(given, dict) for name in given)}
 
 
 def _unknown(name: str, known: list[str]) -> str:

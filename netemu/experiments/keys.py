@@ -6,6 +6,7 @@ from netemu.experiments.values import (
     LARGEST_PACKET,
     SMALLEST_PACKET,
     Key,
+    consumer,
     either,
     era,
     integer,
@@ -13,22 +14,24 @@ from netemu.experiments.values import (
     mix,
     number,
     one_of,
+    recycling,
     switches,
     text,
     words,
     yes_or_no,
 )
-from netemu.machine import MAX_CPUS
+from netemu.machine import HELD_ROWS, MAX_CPUS, MAX_PCP_PAGES
+from netemu.net.local import MAX_STREAMS
 
 MACHINE = (
     Key("era", era, "v6.1", "kernel release"),
     Key("switches", switches, {}, "mechanisms of the era to change"),
     Key("platform", text, "xeon-e5-1650v4", "whose costs of operations: a name, or a .toml file"),
     Key("cpus", integer(1, 128), 1, "emulated CPUs"),
-    Key("nodes", integer(1, 8), 1, "memory nodes; CPU n is on node n modulo nodes"),
+    Key("nodes", integer(1, 8), 1, "memory nodes, each with as many consecutive CPUs"),
     Key("memory_mb", integer(4, 1 << 18), 1024, "MiB of memory on each node"),
     Key("pcp_batch", integer(1, 1 << 16), None, "pages moved at once between buddy lists and a per-CPU list"),
-    Key("pcp_high", integer(0, 1 << 24), None, "length at which a per-CPU list gives pages back"),
+    Key("pcp_high", integer(0, MAX_PCP_PAGES), None, "length at which a per-CPU list gives pages back"),
     Key("seed", integer(0, 2**31 - 1), 1, "seed of every random choice"),
 )
 
@@ -128,7 +131,10 @@ TRAFFIC = (
     Key("mix", mix, None, "sizes and weights of generated frames, in place of packet_size"),
     Key("flows", integer(1, 1 << 16), 256, "flows that generated packets belong to, at random"),
     Key(
-        "streams", integer(1, 1 << 16), None, "flows that take turns, spread evenly over the queues, in place of flows"
+        "streams",
+        integer(1, MAX_STREAMS),
+        None,
+        "flows that take turns, spread evenly over the queues, in place of flows",
     ),
     Key("rate", either(one_of("recorded", "max"), number(1e-3, 1e12)), "max", "packets per second, max or recorded"),
     Key(
@@ -143,11 +149,11 @@ TRAFFIC = (
     Key("hold_us", number(0, 1e9), 0, "time for which local delivery holds a packet"),
     Key(
         "window",
-        integer(0, 1 << 20),
+        integer(0, HELD_ROWS),
         0,
         "packets of a stream on their way or unread before its sender stops; 0: any number",
     ),
-    Key("recycle", either(number(0, 1), text), "mechanism", "mechanism, or the success rate of each recycling"),
+    Key("recycle", recycling, "mechanism", "mechanism, the success rate of each recycling, or a recycle policy"),
     Key("irq_affinity", listed(integer(0, 127)), None, "CPUs that take the queues' interrupts, in turn"),
     Key(
         "xps",
@@ -155,14 +161,14 @@ TRAFFIC = (
         "cpu",
         'transmit queue: that of the sending CPU ("cpu"), "rxq", or of the CPU N further ("shift:N")',
     ),
-    Key("consumer_cpu", text, "same", 'CPU of the local consumer: the receiving one ("same") or "shift:N"'),
+    Key("consumer_cpu", consumer, "same", 'CPU of the local consumer: the receiving one ("same") or "shift:N"'),
     Key("rx_usecs", number(0, 1e6), None, "receive interrupt: delay, microseconds"),
     Key("tx_usecs", number(0, 1e6), None, "transmit interrupt: delay, microseconds"),
     Key("rx_frames", integer(1, 1 << 16), None, "receive interrupt: frames"),
     Key("tx_frames", integer(1, 1 << 16), None, "transmit interrupt: frames"),
     Key("bql", yes_or_no, True, "byte queue limits"),
     Key("netdev_budget", integer(1, 1 << 20), 300, "packets of one net_rx_action"),
-    Key("link_gbps", number(1e-3, 1e6), None, "speed of the link, Gbit/s"),
+    Key("link_gbps", number(1e-3, 8000), None, "speed of the link, Gbit/s"),
 )
 
 KINDS: dict[str, tuple[Key, ...]] = {

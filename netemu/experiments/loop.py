@@ -36,6 +36,15 @@ _SOURCE = {"page_alloc": loops.FROM_ALLOCATOR, "page_pool": loops.FROM_POOL, "re
 _FREE_SKB = {"napi_consume_skb": loops.BY_NAPI, "consume_skb": loops.BY_CONSUMER, "kfree_skb": loops.BY_DROP}
 
 
+def burst_of(kind: str, chosen: Mapping[str, Any]) -> int:
+    """Items allocated before the first is freed, a bulk at least.  Raises UsageError for keys that exclude others."""
+    burst: int = chosen.get("burst", 1)
+    bulk: int = chosen["bulk"] if kind == "page_alloc" or chosen.get("path") == "bulk" else 0
+    if kind == "page_alloc" and bulk and chosen["order"] > 0:
+        raise UsageError("bulk allocates single pages: order has to be 0")
+    return max(burst, bulk)
+
+
 class Loop:
     """The loops of one experiment on their machine; ``chosen`` has every key of its kind."""
 
@@ -43,13 +52,7 @@ class Loop:
         self.kind = kind
         self.chosen = chosen
         cpus = chosen["returning"] + 1 if kind == "page_pool_cross_cpu" else chosen["cpus"]
-        self.burst = chosen.get("burst", 1)
-        if chosen.get("bulk") and kind == "page_alloc":
-            if chosen["order"] > 0:
-                raise UsageError("bulk allocates single pages: order has to be 0")
-            self.burst = max(self.burst, chosen["bulk"])
-        if chosen.get("path") == "bulk":
-            self.burst = max(self.burst, chosen["bulk"])
+        self.burst = burst_of(kind, chosen)
         self.room = max(self.burst, chosen.get("queue_size", 1))
         self.machine = Machine(
             era=chosen["era"],
@@ -180,15 +183,19 @@ class Loop:
     def run(self, stopped: Callable[[], bool]) -> dict[str, Any] | None:
         """Warm up, measure, and say where time and pages went; None when it was stopped before."""
         workers = max(self.machine.cpus - 1, 1) if self.kind == "page_pool_cross_cpu" else self.machine.cpus
-        if not self._advance(self.chosen["warmup"] * workers, stopped):
+        if not self._advance(self._whole_bursts(self.chosen["warmup"]) * workers, stopped):
             return None
         self._forget()
         k = self.machine.k
         pages = k.arrays["zone"]
         before = int(pages["allocated"].sum()), int(pages["freed"].sum())
-        if not self._advance(self.chosen["count"] * workers, stopped):
+        if not self._advance(self._whole_bursts(self.chosen["count"]) * workers, stopped):
             return None
         return self._report(workers, int(pages["allocated"].sum()) - before[0], int(pages["freed"].sum()) - before[1])
+
+    def _whole_bursts(self, operations: int) -> int:
+        """So many operations of one CPU, or a few more, that everything allocated is freed too."""
+        return -(-operations // self.burst) * self.burst
 
     def _advance(self, operations: int, stopped: Callable[[], bool]) -> bool:
         """Do so many operations more; False when stopped before the last of them."""
@@ -244,7 +251,12 @@ class Loop:
                 "wait_ns": int(locks["wait"].sum()) / 1000,
                 "hold_ns": int(locks["hold"].sum()) / 1000,
             },
-            "pages": {"allocated": allocated, "freed": freed, "bytes": allocated * PAGE_SIZE},
+            "pages": {
+                "allocated": allocated,
+                "freed": freed,
+                "bytes": allocated * PAGE_SIZE,
+                "order": chosen.get("order", 0),
+            },
             "callgraph": graph,
         }
 

@@ -9,16 +9,25 @@ from typing import Any
 
 from netemu.engine.kernel import NAMES
 from netemu.experiments.values import Check, number, one_of, published, text, yes_or_no
+from netemu.mm.page_frag import PAGE_FRAG_CACHE_MAX_ORDER
 from netemu.profiles.eras import newest_names
 from netemu.profiles.platforms import load_platform
+from netemu.results import DROP_REASONS
 
 Result = Mapping[str, Any]
 
 SLOWPATH = "queued_spin_lock_slowpath"
+FRAGMENT_BLOCK = "__page_frag_cache_refill"
+"""Allocates the block that page fragments are cut from."""
+DROPPED = "packets.dropped."
 
 
 class NoValue(ValueError):
-    """A run has no such figure; the text says why."""
+    """A run has no such figure, though others may have it; the text says why."""
+
+
+class WrongMetric(ValueError):
+    """No run has such a figure: a mistake in the metric; the text says which."""
 
 
 def _units(result: Result) -> int:
@@ -35,31 +44,22 @@ def _per(total: float, parts: float, what: str) -> float:
     return float(total) / float(parts)
 
 
-def _only(kind: str, result: Result) -> None:
-    if (kind == "loop") != ("operations" in result):
-        raise NoValue("it is a figure of loops, not of traffic" if kind == "loop" else "it is a figure of traffic")
-
-
 def _ns_per_op(result: Result) -> float:
-    _only("loop", result)
     value: float = result["ns_per_op"]
     return value
 
 
 def _ops(result: Result) -> float:
-    _only("loop", result)
     value: float = result["ops_per_second"]
     return value
 
 
 def _pps(result: Result) -> float:
-    _only("traffic", result)
     value: float = result["pps"]
     return value
 
 
 def _ns_per_packet(result: Result) -> float:
-    _only("traffic", result)
     return float(result["busy_ns"]) / _units(result)
 
 
@@ -74,34 +74,49 @@ def _cycles(nanoseconds: Callable[[Result], float]) -> Callable[[Result], float]
 
 
 def _gbps(result: Result) -> float:
-    _only("traffic", result)
-    packets = result["packets"]
-    bits: float = 8 * result["bytes"] * _per(packets["received"], packets["offered"], "packets") / result["virtual_ns"]
-    return bits
+    return 8 * float(result["received_bytes"]) / result["virtual_ns"] if result["received_bytes"] else 0.0
 
 
 def _drops(result: Result) -> float:
-    _only("traffic", result)
     return float(sum(result["packets"]["dropped"].values()))
 
 
-def _pcp_hits(result: Result) -> float:
+def _pages_allocated(result: Result) -> int:
     pages = result["pages"]
-    taken = pages["allocated"] - pages.get("initial_in_use", 0)
-    return 100 * (1 - _per(result["zone_lock"]["acquisitions_alloc"], taken, "pages allocated"))
+    allocated: int = pages["allocated"] - pages.get("initial_in_use", 0)
+    return allocated
+
+
+def _blocks_allocated(result: Result) -> float:
+    """Page fragments are cut from blocks of an order of their own; all others have the loop's, or are single pages."""
+    fragmented = _calls(result, (FRAGMENT_BLOCK,), None)
+    others: int = _pages_allocated(result) - (fragmented << PAGE_FRAG_CACHE_MAX_ORDER)
+    return fragmented + others / float(1 << result["pages"].get("order", 0))
+
+
+def _pcp_hits(result: Result) -> float:
+    missed = _per(result["zone_lock"]["acquisitions_alloc"], _blocks_allocated(result), "pages allocated")
+    return 100 * (1 - missed)
 
 
 def _holds_per_page(result: Result) -> float:
-    pages = result["pages"]
-    moved = pages["allocated"] - pages.get("initial_in_use", 0) + pages["freed"]
+    moved = _pages_allocated(result) + result["pages"]["freed"]
     return _per(result["zone_lock"]["acquisitions"], moved, "pages allocated or freed")
 
 
+def _pages_per_hold(result: Result) -> float:
+    if not result["zone_lock"]["acquisitions"]:
+        raise NoValue("zone->lock was never taken")
+    value: float = result["zone_lock"]["pages_per_hold"]
+    return value
+
+
 def _pool_hits(result: Result) -> float:
-    pools = result["page_pool"]
-    asked = sum(pool[f"alloc-{how}"] for pool in pools for how in ("fast", "refill", "slow", "slow-high-order"))
-    recycled = sum(pool[f"recycle-{how}"] for pool in pools for how in ("cached", "ring"))
-    return 100 * _per(recycled, asked, "allocations from a page_pool")
+    hits, misses = (
+        sum(pool[f"alloc-{how}"] for pool in result["page_pool"] for how in ways)
+        for ways in (("fast", "refill"), ("slow", "slow-high-order"))
+    )
+    return 100 * _per(hits, hits + misses, "allocations from a page_pool")
 
 
 def _cache_hits(result: Result) -> float:
@@ -112,8 +127,13 @@ def _cache_hits(result: Result) -> float:
     return 100 * _per(counters["rx_cache_reuse"], asked, "requests to the receive page cache")
 
 
+def _time(result: Result) -> float:
+    """Time of all CPUs, those included that never ran: a report has the idle time of a CPU until it last ran."""
+    return max(float(result["cpus"] * result["virtual_ns"]), float(result["busy_ns"] + result["idle_ns"]))
+
+
 def _busy(result: Result) -> float:
-    return 100 * _per(result["busy_ns"], result["busy_ns"] + result["idle_ns"], "CPUs that ran")
+    return 100 * _per(result["busy_ns"], _time(result), "CPUs that ran")
 
 
 @dataclass(frozen=True)
@@ -123,29 +143,36 @@ class Named:
     unit: str
     about: str
     value: Callable[[Result], float]
+    of: str = ""
+    """What runs have it: LOOPS, TRAFFIC, or all."""
 
+
+LOOPS = "loops"
+TRAFFIC = "traffic"
 
 NAMED: dict[str, Named] = {
-    "ns_per_op": Named("ns", "time of one operation on one CPU, waiting included", _ns_per_op),
-    "cycles_per_op": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_op)),
-    "ops_per_second": Named("/s", "operations per second of all CPUs", _ops),
-    "ops_per_second_per_cpu": Named("/s", "and of one CPU", lambda r: _ops(r) / r["cpus"]),
-    "pps": Named("/s", "packets received per second of virtual time", _pps),
-    "pps_per_cpu": Named("/s", "the same for each CPU", lambda r: _pps(r) / r["cpus"]),
-    "gbps": Named("Gbit/s", "bits of received packets per second, frame check sequence left out", _gbps),
-    "ns_per_packet": Named("ns", "busy time of all CPUs per received packet", _ns_per_packet),
-    "cycles_per_packet": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_packet)),
-    "drops": Named("packets", "packets dropped, whatever the reason", _drops),
-    "drop_percent": Named(
-        "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets")
+    "ns_per_op": Named("ns", "time of one operation on one CPU, waiting included", _ns_per_op, LOOPS),
+    "cycles_per_op": Named("cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_op), LOOPS),
+    "ops_per_second": Named("/s", "operations per second of all CPUs", _ops, LOOPS),
+    "ops_per_second_per_cpu": Named("/s", "and of one CPU", lambda r: _ops(r) / r["cpus"], LOOPS),
+    "pps": Named("/s", "packets received per second of virtual time", _pps, TRAFFIC),
+    "pps_per_cpu": Named("/s", "the same for each CPU", lambda r: _pps(r) / r["cpus"], TRAFFIC),
+    "gbps": Named("Gbit/s", "bits of received packets per second, frame check sequence left out", _gbps, TRAFFIC),
+    "ns_per_packet": Named("ns", "busy time of all CPUs per received packet", _ns_per_packet, TRAFFIC),
+    "cycles_per_packet": Named(
+        "cycles", "the same in cycles of the platform's clock", _cycles(_ns_per_packet), TRAFFIC
     ),
-    "busy_percent": Named("%", "share of time in which CPUs are busy", _busy),
+    "drops": Named("packets", "packets dropped, whatever the reason", _drops, TRAFFIC),
+    "drop_percent": Named(
+        "%", "share of dropped packets", lambda r: 100 * _per(_drops(r), r["packets"]["offered"], "packets"), TRAFFIC
+    ),
+    "busy_percent": Named("%", "share of the time of all CPUs in which they are busy", _busy),
     "lock_wait_percent": Named("%", f"share of {SLOWPATH} in busy time", lambda r: Share((SLOWPATH,)).value(r)),
     "holds_per_page": Named("", "zone->lock holds per page allocated or freed", _holds_per_page),
-    "pages_per_hold": Named("pages", "pages moved per zone->lock hold", lambda r: r["zone_lock"]["pages_per_hold"]),
-    "pcp_hit_percent": Named("%", "pages allocated without taking zone->lock", _pcp_hits),
-    "pool_hit_percent": Named("%", "pages recycled into cache or ring per page_pool allocation", _pool_hits),
-    "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits),
+    "pages_per_hold": Named("pages", "pages moved per zone->lock hold", _pages_per_hold),
+    "pcp_hit_percent": Named("%", "blocks allocated without taking zone->lock", _pcp_hits),
+    "pool_hit_percent": Named("%", "page_pool allocations served without its slow path", _pool_hits),
+    "cache_hit_percent": Named("%", "requests that the mlx5 receive page cache served", _cache_hits, TRAFFIC),
 }
 
 
@@ -168,7 +195,7 @@ class Share:
         if self.of == "busy":
             return 100 * _per(spent, result["busy_ns"], "busy CPUs")
         if self.of == "time":
-            return 100 * _per(spent, result["busy_ns"] + result["idle_ns"], "CPUs that ran")
+            return 100 * _per(spent, _time(result), "CPUs that ran")
         return 100 * _per(spent, _ns(result, (self.of,), None, False), f"calls of {self.of}")
 
 
@@ -212,7 +239,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class JsonKey:
-    """A number of the JSON report by its path; ``*`` adds up a list."""
+    """A number of the JSON report by its path; ``*`` adds up a list or a table."""
 
     path: str
 
@@ -241,6 +268,13 @@ class Figure:
     def value(self, result: Result) -> float:
         return float(NAMED[self.name].value(result))
 
+    def check(self, kind: str) -> None:
+        """Raise WrongMetric unless runs of a kind of experiment have it."""
+        of = TRAFFIC if kind == "traffic" else LOOPS
+        if NAMED[self.name].of not in ("", of):
+            own = [name for name, figure in NAMED.items() if figure.of == of]
+            raise WrongMetric(f"{self.name} is a figure of {NAMED[self.name].of}; {of} have {', '.join(own)}")
+
 
 Reading = Share | TimeOf | Calls | JsonKey | Figure
 
@@ -264,21 +298,30 @@ def _described(reading: Share | TimeOf | Calls) -> str:
 # -- the call graph ---------------------------------------------------------------------------------------------------
 
 
-def _names(result: Result, name: str) -> set[str]:
+def _names(name: str) -> set[str]:
     """Every name that a function has had, so that any of them finds it, whatever the era calls it."""
     renamed = newest_names()
     newest = renamed.get(name, name)
     names = {newest, *(old for old, function in renamed.items() if function == newest)}
-    if names.isdisjoint(NAMES) and not any(name in node["path"] for node in result["callgraph"]):
+    if names.isdisjoint(NAMES):
         near = get_close_matches(name, sorted({*NAMES, *renamed}), 3)
-        raise NoValue(f"{name} is no function that netemu emulates{'; did you mean ' if near else ''}{', '.join(near)}")
+        hint = f"; did you mean {', '.join(near)}" if near else ""
+        raise WrongMetric(f"{name} is no function that netemu emulates{hint}")
     return names
+
+
+def check_functions(reading: Reading) -> None:
+    """Raise WrongMetric for a function that there is not; those of a driver are there when it has been loaded."""
+    if isinstance(reading, Share | TimeOf | Calls):
+        whole = [reading.of] if isinstance(reading, Share) and reading.of not in ("busy", "time") else []
+        for name in (*reading.function, *([reading.below] if reading.below else []), *whole):
+            _names(name)
 
 
 def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Iterator[Mapping[str, Any]]:
     """Nodes of the call graph that are calls of a function, perhaps only those below another one."""
-    names = set().union(*(_names(result, function) for function in functions))
-    above = _names(result, below) if below is not None else set()
+    names = set().union(*(_names(function) for function in functions))
+    above = _names(below) if below is not None else set()
     for node in result["callgraph"]:
         *path, last = node["path"]
         if last in names and (below is None or not above.isdisjoint(path)):
@@ -288,7 +331,7 @@ def _nodes(result: Result, functions: tuple[str, ...], below: str | None) -> Ite
 def _ns(result: Result, functions: tuple[str, ...], below: str | None, own: bool) -> float:
     if own:
         return float(sum(node["self_ns"] for node in _nodes(result, functions, below)))
-    names = set().union(*(_names(result, function) for function in functions))
+    names = set().union(*(_names(function) for function in functions))
     # of functions that are called below each other, the outer call has the whole
     outermost = (node for node in _nodes(result, functions, below) if names.isdisjoint(node["path"][:-1]))
     return float(sum(node["total_ns"] for node in outermost))
@@ -303,23 +346,40 @@ def _calls(result: Result, functions: tuple[str, ...], below: str | None) -> int
 
 def _look_up(found: Any, rest: list[str], path: str) -> float:
     if not rest:
+        if found is None:
+            raise NoValue(f"{path} is null in this report")
         if isinstance(found, bool) or not isinstance(found, int | float):
-            raise NoValue(f"{path} is not a number in this report")
+            raise WrongMetric(f"{path} is not a number in this report")
         return float(found)
     step, *after = rest
+    if step == "*" and isinstance(found, list | Mapping):
+        return sum(_look_up(entry, after, path) for entry in (found if isinstance(found, list) else found.values()))
     if isinstance(found, list):
-        if step == "*":
-            return sum(_look_up(entry, after, path) for entry in found)
         if step.isdecimal() and int(step) < len(found):
             return _look_up(found[int(step)], after, path)
         raise NoValue(f"{path}: there are {len(found)} entries, and {step} is none of them (* adds them up)")
     if isinstance(found, Mapping):
         if step in found:
             return _look_up(found[step], after, path)
-        if path == f"packets.dropped.{step}":
+        if path == DROPPED + step:
             return 0.0  # reports leave out reasons for which nothing was dropped
-        raise NoValue(f"{path}: the report has no {step} there, but {', '.join(map(str, found)) or 'nothing'}")
-    raise NoValue(f"{path}: there is nothing below {found!r} in the report")
+        reason = f"{path}: the report has no {step} there, but {', '.join(map(str, found)) or 'nothing'}"
+        raise NoValue(reason) if path.startswith(_OF_SOME_RUNS) else WrongMetric(reason)
+    raise WrongMetric(f"{path}: there is nothing below {found!r} in the report")
+
+
+_OF_SOME_RUNS = ("ethtool.", "policy.")
+"""Parts of reports whose keys depend on the driver, the era and the policy."""
+
+
+def _path(path: str) -> JsonKey:
+    """A path that a report may have.  Raises ValueError for a reason for which nothing is ever dropped."""
+    reason = path.removeprefix(DROPPED)
+    if reason != path and reason != "*" and reason not in DROP_REASONS:
+        near = get_close_matches(reason, DROP_REASONS, 2)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise ValueError(f"{DROPPED}REASON, of the reasons {', '.join(DROP_REASONS)}, or * for all of them{hint}")
+    return JsonKey(path)
 
 
 # -- as experiments write them ----------------------------------------------------------------------------------------
@@ -361,7 +421,7 @@ def read_metric(given: Any) -> Metric:
     if reading is Figure:
         return Metric(_named(text(subject)), **extra)
     if reading is JsonKey:
-        return Metric(JsonKey(text(subject)), **extra)
+        return Metric(_path(text(subject)), **extra)
     functions = tuple(text(name) for name in (subject if isinstance(subject, list) and subject else [subject]))
     made: Reading = reading(functions, **settings)
     return Metric(made, **extra)
@@ -371,7 +431,7 @@ def _named(name: str) -> Reading:
     if name in NAMED:
         return Figure(name)
     if name in _REPORT_KEYS or "." in name:
-        return JsonKey(name)
+        return _path(name)
     raise ValueError(f"one of {', '.join(NAMED)}, a path into the JSON report (with a dot), or a table")
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from netemu.errors import EmulatorError, NetemuError
+from netemu.experiments.checks import check_experiments
 from netemu.experiments.files import Experiment, ExperimentError
 from netemu.experiments.loop import run_loop
-from netemu.experiments.metrics import Metric, NoValue
+from netemu.experiments.metrics import Metric, NoValue, WrongMetric
 from netemu.experiments.replays import run_traffic
 
 
@@ -40,7 +41,10 @@ TOLERANCE = 5.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure: what was run (``point``: of a sweep), what came out, and what was published."""
+    """One figure: what was run (``point``: of a sweep), what came out, and what was published.
+
+    Without a value, ``error`` says why that could not be run, or ``note`` why the run has no such figure.
+    """
 
     name: str
     metric: str
@@ -54,10 +58,12 @@ class Entry:
     within: float | None = None
     label: str = ""
     error: str = ""
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The documented keys."""
-        return {"name": self.name, "metric": self.metric, "value": self.value, "inputs": self.inputs}
+        made = {"name": self.name, "metric": self.metric, "value": self.value, "inputs": self.inputs}
+        return {**made, "note": self.note} if self.note else made
 
     @property
     def distance(self) -> float | None:
@@ -83,8 +89,10 @@ class Entry:
         """Is the value as near to what was published as it has to be?"""
         if self.error:
             return False
-        if self.distance is None:
+        if self.published is None:
             return True
+        if self.distance is None:
+            return False
         if self.within is not None:
             return abs(self.distance) <= self.within
         return self.distance == 0 or (self.deviation is not None and abs(self.deviation) <= self.tolerance)
@@ -96,27 +104,19 @@ class Stopped(Exception):
 
 def runs_of(experiments: tuple[Experiment, ...]) -> int:
     """How many runs all the experiments take."""
-    return sum((2 if experiment.compares else 1) for experiment in experiments for _ in experiment.points())
+    return sum(len(experiment.sides) for experiment in experiments for _ in experiment.points())
 
 
 def run_experiments(
     experiments: tuple[Experiment, ...], follower: Follower | None = None, *, keep_going: bool = False
 ) -> Iterator[Entry]:
-    """Run all experiments in order.
+    """Run all experiments in order, when none of them has a mistake that can be told beforehand.
 
-    ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError otherwise,
-    and :class:`Stopped` when the follower asks for it.
+    ``keep_going``: what cannot be run is an entry without a value, which says why.  Raises ExperimentError at once for
+    a mistake, else from the iterator, which also raises :class:`Stopped` when the follower asks for it.
     """
-    runner = _Runner(follower or Silence(), runs_of(experiments))
-    for experiment in experiments:
-        for point in experiment.points():
-            try:
-                yield from runner.entries(experiment, point)
-            except ExperimentError as error:
-                if not keep_going:
-                    raise
-                for metric in experiment.metrics:
-                    yield _entry(experiment, metric, point, {}, None, str(metric.reading), "", error.reason)
+    check_experiments(experiments)
+    return _Runner(follower or Silence(), runs_of(experiments)).all(experiments, keep_going=keep_going)
 
 
 class _Runner:
@@ -127,21 +127,31 @@ class _Runner:
         self.total = total
         self.done = 0
 
+    def all(self, experiments: tuple[Experiment, ...], *, keep_going: bool) -> Iterator[Entry]:
+        """Every figure of every point."""
+        for experiment in experiments:
+            for point in experiment.points():
+                try:
+                    yield from self.entries(experiment, point)
+                except ExperimentError as error:
+                    if not keep_going:
+                        raise
+                    for metric in experiment.metrics:
+                        yield _entry(experiment, metric, point, {}, error=error.reason)
+
     def entries(self, experiment: Experiment, point: dict[str, Any]) -> Iterator[Entry]:
         """Every figure of one point."""
         inputs = {"kind": experiment.kind, **experiment.chosen, **point}
-        sides: list[dict[str, Any]] = [{}]
         if experiment.compares:
-            sides = [experiment.base or {}, experiment.test or {}]
-            inputs |= {"base": sides[0], "test": sides[1]}
-        results = [self._run(experiment, point, side) for side in sides]
+            inputs |= {"base": experiment.base, "test": experiment.test}
+        results = [self._run(experiment, point, side) for side in experiment.sides]
         for metric in experiment.metrics:
             try:
-                values = [metric.reading.value(result) for result in results]
-                value, name, unit = _combined(experiment, metric, values)
+                yield _entry(experiment, metric, point, inputs, _value(experiment, metric, results))
             except NoValue as error:
+                yield _entry(experiment, metric, point, inputs, note=str(error))
+            except WrongMetric as error:
                 raise experiment.error(f"{metric.reading} cannot be told: {error}") from None
-            yield _entry(experiment, metric, point, inputs, value, name, unit)
 
     def _run(self, experiment: Experiment, point: dict[str, Any], side: dict[str, Any]) -> dict[str, Any]:
         if self.follower.stopped():
@@ -155,6 +165,9 @@ class _Runner:
                 result = run_loop(experiment.kind, settings, self.follower.stopped)
         except EmulatorError:
             raise
+        except MemoryError:
+            size = f"{settings['nodes']} x {settings['memory_mb']} MiB (nodes x memory_mb)"
+            raise experiment.error(f"this computer has no room for a machine of {size}: lower one of them") from None
         except NetemuError as error:
             raise experiment.error(error) from None
         if result is None:
@@ -168,11 +181,12 @@ def _entry(
     metric: Metric,
     point: dict[str, Any],
     inputs: dict[str, Any],
-    value: float | None,
-    name: str,
-    unit: str,
+    value: float | None = None,
+    *,
     error: str = "",
+    note: str = "",
 ) -> Entry:
+    name, unit = _title(experiment, metric)
     return Entry(
         name=experiment.name,
         metric=name,
@@ -186,19 +200,28 @@ def _entry(
         within=experiment.within if metric.within is None else metric.within,
         label=metric.label,
         error=error,
+        note=note,
     )
 
 
-def _combined(experiment: Experiment, metric: Metric, values: list[float]) -> tuple[float, str, str]:
-    """The value of one run, or what two of them say."""
-    name = str(metric.reading)
+def _title(experiment: Experiment, metric: Metric) -> tuple[str, str]:
+    """What the figure of an experiment is called, and its unit."""
+    name, unit = str(metric.reading), metric.reading.unit
     if not experiment.compares:
-        return values[0], name, metric.reading.unit
+        return name, unit
+    if experiment.compare == "difference":
+        return f"difference of {name}", unit
+    return (f"ratio of {name}", "") if experiment.compare == "ratio" else (f"change of {name}", "%")
+
+
+def _value(experiment: Experiment, metric: Metric, results: list[dict[str, Any]]) -> float:
+    """The figure of one run, or what those of two say together.  Raises NoValue, WrongMetric."""
+    values = [metric.reading.value(result) for result in results]
+    if not experiment.compares:
+        return values[0]
     base, test = values
     if experiment.compare == "difference":
-        return test - base, f"difference of {name}", metric.reading.unit
+        return test - base
     if base == 0:
         raise NoValue("the base run has 0, and nothing can be compared with that")
-    if experiment.compare == "ratio":
-        return test / base, f"ratio of {name}", ""
-    return 100 * (test / base - 1), f"change of {name}", "%"
+    return test / base if experiment.compare == "ratio" else 100 * (test / base - 1)

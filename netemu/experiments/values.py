@@ -71,14 +71,14 @@ def text(value: Any) -> str:
 
 
 def words(value: Any) -> dict[str, str]:
-    """A table of names and texts; numbers and booleans count as their text."""
+    """A table of names and texts; whole numbers count as their text, true and false as yes and no."""
     if not isinstance(value, dict):
         raise ValueError('a table such as { name = "value" }')
     made = {}
     for name, entry in value.items():
         if not isinstance(entry, str | int):
             raise ValueError(f"a table of texts, and {name} is none")
-        made[name] = str(entry).lower() if isinstance(entry, bool) else str(entry)
+        made[name] = ("no", "yes")[entry] if isinstance(entry, bool) else str(entry)
     return made
 
 
@@ -111,6 +111,24 @@ def switches(value: Any) -> dict[str, str]:
         except UsageError as error:
             raise ValueError(f"a table of switches: {error}") from None
     return made
+
+
+def recycling(value: Any) -> float | str:
+    """mechanism, a probability, or a policy by name or file."""
+    try:
+        return number(0, 1)(float(value) if isinstance(value, str) else value)  # type: ignore[no-any-return]
+    except ValueError:
+        if isinstance(value, str) and value and not value.replace(".", "").replace("-", "").isdecimal():
+            return value
+        raise ValueError("a number from 0 to 1, mechanism, or a recycle policy") from None
+
+
+def consumer(value: Any) -> str:
+    """A CPU by its distance from the receiving one."""
+    kind, _, shift = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if value != "same" and not (kind == "shift" and shift.isdecimal()):
+        raise ValueError('same, or shift:N such as "shift:1"')
+    return str(value)
 
 
 def mix(value: Any) -> dict[str, int]:

@@ -75,11 +75,23 @@ def test_a_mistake_is_one_line_and_status_1(write: Path) -> None:
 
 
 def test_figures_of_earlier_experiments_are_printed_when_a_later_one_fails(write: Path) -> None:
-    write.write_text(SMALL + '[a]\nmetric = "ns_per_op"\n[b]\nmetric = "pps"\n')
+    write.write_text(SMALL + '[a]\nmetric = "ns_per_op"\n[b]\nmetric = "ns_per_op"\nburst = 30000\n')
     result = run("predict", str(write), "--json")
     assert result.exit_code == 1
     assert [entry["name"] for entry in json.loads(result.stdout)] == ["a"]
-    assert "experiment 'b': pps cannot be told" in result.stderr
+    assert "experiment 'b': loop: CPU 0 found no memory" in result.stderr
+
+
+def test_a_figure_that_a_run_has_not_is_a_dash_and_says_why(write: Path) -> None:
+    write.write_text(SMALL + '[a]\nmetric = "pages_per_hold"\n[b]\nmetric = "ns_per_op"\n')
+    result = run("predict", str(write))
+    assert result.exit_code == 0
+    assert "- (zone->lock was never taken)" in result.stdout
+    assert "ns_per_op" in result.stdout
+    write.write_text(SMALL + '[a]\nmetric = "pages_per_hold"\npublished = 4\n')
+    checked = run("predict", str(write), "--check")
+    assert checked.exit_code == 1
+    assert "missed" in checked.stdout
 
 
 def test_a_file_that_is_not_there_is_said_with_its_name() -> None:

@@ -11,7 +11,7 @@ import pytest
 from netemu.experiments.files import _ABOUT, COMPARISONS, ExperimentFile, read_experiments
 from netemu.experiments.keys import LOOP, LOOPS, MACHINE, TRAFFIC
 from netemu.experiments.metrics import NAMED
-from netemu.experiments.reproduction import checked, reproduce
+from netemu.experiments.reproduction import reproduce
 from netemu.experiments.run import run_experiments
 from netemu.experiments.values import Key
 
@@ -43,7 +43,7 @@ def test_an_example_runs(text: str) -> None:
 
 def test_a_published_result_of_ones_own_has_lines_and_curves() -> None:
     (text,) = [text for text in EXAMPLES if "[reproduce]" in text]
-    result = reproduce(checked(example(text))).to_dict()
+    result = reproduce(example(text)).to_dict()
     assert result["published"] == {"waiting": 10, "lock_wait_percent": 10}
     assert result["emulated"].keys() == {"waiting", "lock_wait_percent"}
     assert [point["think_ns"] for point in result["curves"][0]["points"]] == [250, 500, 1000, 2000]

@@ -166,3 +166,17 @@ def test_too_little_memory_is_said_and_not_waited_for() -> None:
 def test_bulk_and_order_do_not_go_together() -> None:
     with pytest.raises(UsageError, match="order has to be 0"):
         run("page_alloc", bulk=8, order=1)
+
+
+@pytest.mark.parametrize("kind", ["page_alloc", "skb"])
+@pytest.mark.parametrize("burst", [64, 90, 200])
+def test_what_is_measured_allocates_as_much_as_it_frees(kind: str, burst: int) -> None:
+    result = run(kind, count=100, warmup=10, burst=burst)
+    assert result["operations"] == burst * -(-100 // burst)
+    assert result["pages"]["allocated"] == result["pages"]["freed"] == result["operations"]
+
+
+def test_cpus_that_are_not_in_step_measure_whole_bursts_nearly() -> None:
+    result = run("page_alloc", cpus=3, era="v4.19", free="page_frag_free", burst=600, count=700, think_ns=100)
+    assert result["operations"] == 3 * 1200
+    assert result["pages"]["allocated"] == pytest.approx(result["pages"]["freed"], rel=0.05)

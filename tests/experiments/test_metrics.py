@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netemu.experiments.metrics import NAMED, NoValue, read_metric
+from netemu.experiments.metrics import NAMED, Figure, NoValue, WrongMetric, read_metric
 
 GRAPH = [
     (["net_rx_action"], 1, 10, 100),
@@ -27,6 +27,7 @@ TRAFFIC: dict[str, Any] = {
     "callgraph": [{"path": p, "calls": c, "self_ns": s, "total_ns": t} for p, c, s, t in GRAPH],
     "packets": {"offered": 10, "received": 8, "dropped": {"qdisc": 1}},
     "bytes": 1000,
+    "received_bytes": 900,
     "virtual_ns": 400.0,
     "busy_ns": 200.0,
     "idle_ns": 600.0,
@@ -53,6 +54,7 @@ TRAFFIC: dict[str, Any] = {
     ],
     "zone_lock": {"acquisitions": 6, "acquisitions_alloc": 2, "pages_per_hold": 3.5},
     "pages": {"allocated": 110, "initial_in_use": 100, "freed": 2},
+    "recycling": {"percent": None},
     "ethtool": {"rx_cache_reuse": 3, "rx_cache_empty": 1, "rx_cache_busy": 2},
 }
 LOOP: dict[str, Any] = {
@@ -80,7 +82,7 @@ def value(metric: Any, result: dict[str, Any] = TRAFFIC) -> float:
     [
         ("pps", 2e7),
         ("pps_per_cpu", 1e7),
-        ("gbps", 8 * 1000 * 0.8 / 400),
+        ("gbps", 8 * 900 / 400),
         ("ns_per_packet", 200 / 8),
         ("cycles_per_packet", 200 / 8 * 4),
         ("drops", 1),
@@ -90,7 +92,7 @@ def value(metric: Any, result: dict[str, Any] = TRAFFIC) -> float:
         ("holds_per_page", 6 / 12),
         ("pages_per_hold", 3.5),
         ("pcp_hit_percent", 80),
-        ("pool_hit_percent", 50),
+        ("pool_hit_percent", 80),
         ("cache_hit_percent", 50),
         ({"share": "napi_consume_skb"}, 20),
         ({"share": "napi_consume_skb", "self": True}, 4),
@@ -109,6 +111,7 @@ def value(metric: Any, result: dict[str, Any] = TRAFFIC) -> float:
         ("page_pool.*.alloc-fast", 6),
         ("packets.dropped.qdisc", 1),
         ("packets.dropped.oversize", 0),
+        ("packets.dropped.*", 1),
         ({"key": "virtual_ns"}, 400),
         ({"figure": "pps"}, 2e7),
     ],
@@ -140,22 +143,48 @@ def test_a_function_is_found_by_every_name_that_it_has_had() -> None:
 @pytest.mark.parametrize(
     ("metric", "result", "said"),
     [
-        ("pps", LOOP, "figure of traffic"),
-        ("ns_per_op", TRAFFIC, "figure of loops"),
-        ({"share": "free_pages_ok"}, TRAFFIC, "did you mean .*__free_pages_ok"),
-        ({"share": "kfree_skb", "below": "xyz"}, TRAFFIC, "xyz is no function"),
         ("pcp_hit_percent", LOOP, "no pages allocated"),
         ("pool_hit_percent", LOOP, "no allocations from a page_pool"),
-        ("cache_hit_percent", LOOP, "no receive page cache"),
+        ("holds_per_page", LOOP, "no pages allocated or freed"),
+        ("pages_per_hold", LOOP, "zone->lock was never taken"),
+        ("cache_hit_percent", {"ethtool": {}}, "no receive page cache"),
+        ("ns_per_packet", {**TRAFFIC, "packets": {"received": 0}}, "no packet was received"),
         ("page_pool.7.alloc-fast", TRAFFIC, "2 entries, and 7 is none"),
-        ("zone_lock.holds", TRAFFIC, "has no holds there, but acquisitions"),
-        ("page_pool.0", TRAFFIC, "not a number"),
-        ("pps.x", TRAFFIC, "nothing below"),
+        ("ethtool.rx_cache_ful", TRAFFIC, "has no rx_cache_ful there, but rx_cache_reuse"),
+        ("recycling.percent", TRAFFIC, "is null in this report"),
     ],
 )
 def test_a_figure_that_is_not_there_says_why(metric: Any, result: dict[str, Any], said: str) -> None:
     with pytest.raises(NoValue, match=said):
         value(metric, result)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ({"share": "free_pages_ok"}, "did you mean .*__free_pages_ok"),
+        ({"share": "kfree_skb", "below": "xyz"}, "xyz is no function"),
+        ("zone_lock.holds", "has no holds there, but acquisitions"),
+        ("page_pool.0", "not a number"),
+        ("pps.x", "nothing below"),
+    ],
+)
+def test_a_figure_that_no_run_has_is_a_mistake(metric: Any, said: str) -> None:
+    with pytest.raises(WrongMetric, match=said):
+        value(metric)
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("pps", "page_alloc"), ("ns_per_op", "traffic")])
+def test_a_figure_of_another_kind_of_run_is_a_mistake(metric: str, kind: str) -> None:
+    reading = read_metric(metric).reading
+    assert isinstance(reading, Figure)
+    with pytest.raises(WrongMetric, match=f"{metric} is a figure of .* have"):
+        reading.check(kind)
+
+
+def test_a_reason_for_which_nothing_is_ever_dropped_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"oversize, .*xdp_cpumap, or \* .* \(did you mean rx_out_of_buffer\?\)"):
+        read_metric("packets.dropped.rx_out_of_bufer")
 
 
 def test_every_named_figure_is_tried_above() -> None:
