@@ -277,7 +277,8 @@ class PagePool:
 
     def unlink_napi(self) -> None:
         """``page_pool_unlink_napi`` (v6.4): no more direct recycling by NAPI."""
-        self.machine.k.pool[self.number].napi_cpu = 0
+        p = self.machine.k.pool[self.number]
+        p.napi = p.napi_cpu = 0
 
     def napi_deleted(self) -> None:
         """``netif_napi_del`` of the NAPI that consumes the pool: a direct return is a use of freed memory from now

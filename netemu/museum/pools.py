@@ -173,7 +173,9 @@ def negative_inflight(bench: Bench) -> None:
     commit="dd64b232deb8",
     era="v6.6",
     rule="PP-08",
-    mistake="the pool keeps its NAPI at destroy",
+    switch="pool_unlink",
+    broken="never",
+    fixed="at_destroy",
 )
 def late_napi(bench: Bench) -> None:
     """A pool outlives its NAPI, and still compares with it: a late packet goes straight to a cache that nobody
@@ -182,8 +184,6 @@ def late_napi(bench: Bench) -> None:
     m = bench.machine()
     pool = m.page_pool()
     skb = m.napi_build_skb(pool.alloc_pages()).mark_for_recycle()
-    if not bench.broken:
-        pool.unlink_napi()
     pool.destroy()
     pool.napi_deleted()
     m.napi_consume_skb(skb)
@@ -196,15 +196,15 @@ def late_napi(bench: Bench) -> None:
     commit="56ef27e3abe6",
     era="v6.12",
     rule="PP-08",
-    mistake="the pool keeps its CPU at destroy",
+    switch="pool_unlink",
+    broken="never",
+    fixed="at_destroy",
 )
 def late_cpu(bench: Bench) -> None:
     """The same by the CPU that the pool belongs to: any return in softirq there is taken as the consumer's."""
     m = bench.machine(cpus=3)
     pool = m.page_pool(cpu=2)
     page = pool.alloc_pages()
-    if not bench.broken:
-        pool.unlink_napi()
     pool.destroy()
     pool.put_page(page, cpu=2)
     m.advance(ms=1_000)

@@ -153,7 +153,7 @@ def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
         p.users = 0  # nobody counts: the first to destroy the pool is the last
     if p.users != 0:
         return
-    if k.era[0].pool_skb_direct != 0:  # page_pool_unlink_napi (v6.4), page_pool_disable_direct_recycling (v6.9)
+    if k.era[0].pool_unlink != 0:  # page_pool_unlink_napi, page_pool_disable_direct_recycling
         p.napi = 0
         p.napi_cpu = 0
     page_pool_free_frag(k, cpu, pool)

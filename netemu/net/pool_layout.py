@@ -143,6 +143,12 @@ switch(
     "whether pages of an skb freed in the pool's own NAPI go to the lockless cache (v6.4) or always to the ring",
 )
 switch(
+    "pool_unlink",
+    "never at_destroy",
+    "whether page_pool_destroy forgets the NAPI (v6.4) and the CPU (v6.9) of the consumer, so that late pages go to the "
+    "ring, where they are found",
+)
+switch(
     "pool_shutdown",
     "at_once forced patient patient_sane",
     "destroying a pool with pages in flight: freed all the same, after 120 retries (v5.3), never, it waits for them "

@@ -169,6 +169,17 @@ def _where_a_packet_freed_by_the_pools_own_napi_leaves_its_page(setting: Setting
     return "cached" if page.pfn in cached(pool) else "ringed" if page.pfn in ringed(pool) else "lost"
 
 
+@shows("pool_unlink", {"pool_skb_recycle": "yes", "pool_skb_direct": "napi"}, never=True, at_destroy=False)
+def _a_page_that_comes_back_to_a_destroyed_pool_stays_in_its_cache(setting: Setting) -> bool:
+    machine = setting.machine()
+    pool = machine.page_pool(cpu=0)
+    skb = machine.build_skb(pool.alloc_pages()).mark_for_recycle()
+    with machine.process():
+        pool.destroy()
+    machine.napi_consume_skb(skb)
+    return bool(cached(pool))
+
+
 @shows(
     "pool_shutdown",
     {"pool_accounting": "yes"},

@@ -26,6 +26,7 @@ pool_direct           serving_softirq, v6.1 in_softirq, v6.12 trusted
 pool_frag             none, v5.15 frag_count, v6.12 ref_count
 pool_skb_recycle      no, v5.15 yes
 pool_skb_direct       never, v6.6 napi
+pool_unlink           never, v6.6 at_destroy
 pool_shutdown         at_once, v5.4 patient, v6.1 patient_sane
 pool_users            uncounted, v5.4 counted
 pool_scrub            every_round, v5.15 first_round
