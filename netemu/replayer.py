@@ -274,6 +274,8 @@ def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: 
         raise UsageError(f"hold_us is 0 to 1e9 microseconds, not {hold_us}")
     if not 0 <= window <= HELD_ROWS:
         raise UsageError(f"window is 0 (none) to {HELD_ROWS} packets, not {window}")
+    if window and machine.k.run[0].action == ACTION_FORWARD:
+        raise UsageError("a window is opened again by who reads the packets: use it with action local, not forward")
     if not 1 <= streams <= MAX_STREAMS:
         raise UsageError(f"streams is 1 to {MAX_STREAMS}, not {streams}")
     kind, _, shift = consumer_cpu.partition(":")
