@@ -94,6 +94,7 @@ class Mlx5(Driver):
             striding=nic.options["rq"] == "striding",
             frames=int(nic.options["rx_ring"]),
             parts=nic.page_parts,
+            in_place=nic.xdp or nic.k.era[0].mlx5_jumbo_skb != 0,
         )
 
     def check_xdp(self, nic: Nic) -> None:

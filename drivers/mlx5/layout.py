@@ -101,6 +101,12 @@ switch(
     "a page that is not recycled: unmapped and dropped behind the pool's back, or with the pool's books kept (v5.3)",
 )
 switch(
+    "mlx5_jumbo_skb",
+    "copied_head in_place",
+    "a frame of several buffers in a legacy queue, no program: 256 bytes of it copied into an skb's own head; or an "
+    "skb over the first buffer (v5.18), which has headroom and shared info then",
+)
+switch(
     "mlx5_skb_build",
     "build_skb napi_build_skb",
     "where the sk_buff struct comes from: the slab, or the napi cache (v6.3)",
@@ -114,7 +120,7 @@ def data_align(size: int) -> int:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Buffers of a receive queue for an MTU (en/params.c and en_main.c, v5.0)."""
+    """Buffers of a receive queue for an MTU (en/params.c and en_main.c, v5.0 to v6.12)."""
 
     hw_mtu: int
     headroom: int
@@ -140,16 +146,46 @@ def ceil_log2(n: int) -> int:
     return (n - 1).bit_length()
 
 
-def _xdp_fragments(hw_mtu: int) -> tuple[list[int], list[int]]:
-    """Strides and sizes of a packet's buffers for XDP: a page each, the first with headroom and shared info (v5.18)."""
-    sizes = [min(hw_mtu, PAGE_SIZE - XDP_PACKET_HEADROOM - SHARED_INFO_SIZE)]
-    while sum(sizes) < hw_mtu:
-        sizes.append(min(hw_mtu - sum(sizes), PAGE_SIZE))
-    return [PAGE_SIZE] * len(sizes), sizes
+def _copied_fragments(hw_mtu: int) -> tuple[list[int], list[int]]:
+    """Sizes and strides of a frame's buffers when its head is copied: half pages, the fourth takes the rest (v5.0)."""
+    most = DEF_FRAG_SIZE if hw_mtu <= PAGE_SIZE + (MAX_RX_FRAGS - 1) * DEF_FRAG_SIZE else PAGE_SIZE
+    sizes = _cut(hw_mtu, most, most)
+    return sizes, [1 << ceil_log2(size) for size in sizes]
+
+
+def _in_place_fragments(hw_mtu: int, xdp: bool) -> tuple[list[int], list[int]]:
+    """Sizes and strides of a frame's buffers when the first is the skb's head, with headroom and shared info (v5.18).
+
+    Half pages, the fourth takes the rest; pages if the frame is too long for that, and always for XDP, which wants
+    buffers of one size.
+    """
+    around = (XDP_PACKET_HEADROOM if xdp else NET_SKB_PAD) + SHARED_INFO_SIZE
+    most = DEF_FRAG_SIZE
+    if xdp or hw_mtu > most - around + (MAX_RX_FRAGS - 2) * most + PAGE_SIZE:
+        most = PAGE_SIZE
+    sizes = _cut(hw_mtu, most - around, most)
+    if xdp:
+        return sizes, [PAGE_SIZE] * len(sizes)
+    return sizes, [1 << ceil_log2(size + (0 if i else around)) for i, size in enumerate(sizes)]
+
+
+def _cut(length: int, first: int, most: int) -> list[int]:
+    """``length`` bytes in a buffer of at most ``first``, others of at most ``most``, and the rest in the fourth."""
+    sizes = [min(length, first)]
+    while sum(sizes) < length:
+        left = length - sum(sizes)
+        sizes.append(left if len(sizes) == MAX_RX_FRAGS - 1 else min(left, most))
+    return sizes
 
 
 def geometry(
-    mtu: int, *, xdp: bool = False, striding: bool = False, frames: int = int(RX_RING_SIZES[0]), parts: int = 1
+    mtu: int,
+    *,
+    xdp: bool = False,
+    striding: bool = False,
+    frames: int = int(RX_RING_SIZES[0]),
+    parts: int = 1,
+    in_place: bool = False,
 ) -> Geometry:
     """Buffer geometry of one receive queue for ``frames`` frames of one MTU.
 
@@ -157,6 +193,7 @@ def geometry(
     one, and a pool twice as large: the first buffer of each packet is another page (v6.4, en/params.c
     mlx5e_mpwqe_get_log_stride_size, en_main.c mlx5e_alloc_rq).
     ``parts`` above 1: a recycle policy cuts each page into as many buffers and has one of them posted at a time.
+    ``in_place``: a legacy queue builds the skb of a frame of several buffers over the first of them (v5.18).
     """
     hw_mtu = mtu + ETH_OVERHEAD
     headroom = XDP_PACKET_HEADROOM if xdp else NET_SKB_PAD
@@ -182,22 +219,15 @@ def geometry(
             stride_log,
             1 << (LOG_MPWQE_SIZE - stride_log),
         )
-    if xdp and not linear:
-        strides, sizes = _xdp_fragments(hw_mtu)
-        bulk = 1
-    elif linear:
+    if linear:
         stride = 1 << ceil_log2(size) if parts == 1 else PAGE_SIZE
         sizes, strides = [hw_mtu], [stride]
         bulk = PAGE_SIZE // stride
+    elif in_place:
+        sizes, strides = _in_place_fragments(hw_mtu, xdp)
+        bulk = 1 + len(sizes) % 2
     else:
         headroom = 0
-        most = DEF_FRAG_SIZE if hw_mtu <= PAGE_SIZE + (MAX_RX_FRAGS - 1) * DEF_FRAG_SIZE else PAGE_SIZE
-        sizes, strides = [], []
-        left = hw_mtu
-        while left > 0:
-            part = left if len(sizes) == MAX_RX_FRAGS - 1 else min(left, most)
-            sizes.append(part)
-            strides.append(1 << ceil_log2(part))
-            left -= part
+        sizes, strides = _copied_fragments(hw_mtu)
         bulk = 1 + len(sizes) % 2
     return Geometry(hw_mtu, headroom, linear, frames, frames, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0)

@@ -21,7 +21,7 @@ from netemu.net.xdp_layout import XDP_PASS
 
 from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
 from .pages import mlx5e_page_alloc_mapped, page_done
-from .rx_multi_buffer import skb_from_cqe_multi_buffer, skb_from_mpwrq_multi_buffer
+from .rx_multi_buffer import skb_from_cqe_in_place, skb_from_mpwrq_multi_buffer
 from .rx_skb import RX_PACKET_TOUCH, build_linear_skb, linear_size, share_page
 from .xdp import CONSUMED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, mlx5e_xdp_handle
 
@@ -247,7 +247,7 @@ def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int, pa
 
 @kernel_function(name="mlx5e_skb_from_cqe_nonlinear")
 def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
-    """Legacy, several fragments per frame: the head of the frame is copied, the rest stays where it is."""
+    """Legacy, several fragments (to v5.17): the head of the frame is copied, the rest stays where it is."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
     skb = napi_alloc_skb(k, cpu, RX_MAX_HEAD)
@@ -315,8 +315,8 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     packet = k.cqe[cqe].packet
     if r.linear:
         skb = skb_from_cqe_linear(k, cpu, rxq, row, length, packet)
-    elif k.netdev[q.dev].xdp_prog != 0:
-        skb = skb_from_cqe_multi_buffer(k, cpu, rxq, row, length, packet)
+    elif k.era[0].mlx5_jumbo_skb != 0 or k.netdev[q.dev].xdp_prog != 0:
+        skb = skb_from_cqe_in_place(k, cpu, rxq, row, length, packet)
     else:
         skb = skb_from_cqe_nonlinear(k, cpu, rxq, row, length)
     if skb == NONE:

@@ -84,6 +84,45 @@ def test_a_jumbo_frame_in_a_legacy_queue_has_a_copied_head_and_its_fragments(len
     assert nic.leaks() == []
 
 
+@pytest.mark.parametrize("era", ["v6.1", "v6.6", "v6.12"])
+@pytest.mark.parametrize(
+    ("mtu", "length", "sizes", "truesize"),
+    [
+        (9000, 60, [1664, 2048, 2048, 3262], 2048),
+        (9000, 1664, [1664, 2048, 2048, 3262], 2048),
+        (9000, 1665, [1664, 2048, 2048, 3262], 4096),
+        (9000, 9018, [1664, 2048, 2048, 3262], 10240),
+        (9978, 9996, [3712, 4096, 2192], 12288),
+        (3691, 3709, [1664, 2048, 1], 4096),
+    ],
+)
+def test_the_skb_of_a_jumbo_frame_lies_over_its_first_buffer(
+    era: str, mtu: int, length: int, sizes: list[int], truesize: int
+) -> None:
+    """6.1.192, mlx5e_skb_from_cqe_nonlinear: what a frame uses of its buffers counts with whole strides."""
+    nic = Stepper("mlx5", era, mtu=mtu, options=LEGACY, memory_mb=64, contents=True)
+    for number in range(3):
+        frame = a_frame(length - number)
+        skb = nic.receive(frame)
+        used = [min(size, max(length - number - sum(sizes[:i]), 0)) for i, size in enumerate(sizes)]
+        row = nic.k.skb[skb.number]
+        assert row.len - row.data_len == used[0]
+        assert [size for _page, _offset, size in nic.frags(skb)] == [size for size in used[1:] if size]
+        assert nic.frame_of(skb) == frame
+        if number == 0:
+            assert row.truesize == truesize + 256
+    assert nic.leaks() == []
+
+
+@pytest.mark.parametrize("era", ["v5.15", "v6.1"])
+def test_a_page_per_packet_changes_nothing_where_the_head_of_a_jumbo_frame_is_copied(era: str) -> None:
+    options = LEGACY | {"page_per_packet": "yes"}
+    nic = Stepper("mlx5", era, mtu=9000, options=options, memory_mb=32, contents=True)
+    frame = a_frame(9000)
+    assert nic.frame_of(nic.receive(frame)) == frame
+    assert nic.leaks() == []
+
+
 def test_fragments_of_one_page_are_counted_for_each_holder() -> None:
     nic = Stepper("mlx5", "v5.0", mtu=9000, options=LEGACY, memory_mb=32)
     skb = nic.receive(9018)

@@ -93,6 +93,14 @@ def _pool_of_a_closed_queue(setting: Setting) -> str:
     return "waits for ever" if nic.pool.alive else "gone"
 
 
+@shows("mlx5_jumbo_skb", copied_head=(256, 2048), in_place=(1664, 2048))
+def _linear_part_and_first_fragment_of_a_jumbo_frame(setting: Setting) -> tuple[int, int]:
+    nic = stepper(setting, "mlx5", mtu=9000, memory_mb=32, options={"rq": "legacy"})
+    skb = nic.receive(9000)
+    row = nic.k.skb[skb.number]
+    return row.len - row.data_len, nic.frags(skb)[1][2]
+
+
 @shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 1))
 def _structs_taken_for_a_received_frame(setting: Setting) -> tuple[int, int]:
     nic = stepper(setting, "mlx5", options={"rq": "legacy"})
