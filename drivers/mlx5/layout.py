@@ -98,7 +98,8 @@ switch(
 switch(
     "mlx5_page_drop",
     "put_page release_page",
-    "a page that is not recycled: unmapped and dropped behind the pool's back, or with the pool's books kept (v5.3)",
+    "a page that is not recycled: unmapped and dropped behind the pool's back, or with the pool's books kept (v5.3); "
+    "so is one that could not be mapped, which is recycled then",
 )
 switch(
     "mlx5_jumbo_skb",
