@@ -227,7 +227,7 @@ def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int, pa
     first = FRAG(k, q.dev, f.first)
     page = first.page - 1
     headroom = RQ(k, q.dev, q.index).headroom
-    dma_sync_single_range_for_cpu(k, cpu, length)
+    dma_sync_single_range_for_cpu(k, cpu, linear_size(headroom, length))
     if k.netdev[q.dev].xdp_prog != 0:
         verdict = run_program(k, cpu, rxq, address_of_page(page) + f.offset, length, packet)
         if verdict == CONSUMED:
@@ -264,9 +264,9 @@ def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int)
         here = min(left, r.frag_size[part])
         skip = head if part == 0 else 0
         if part == 0:
-            dma_sync_single_range_for_cpu(k, cpu, here)
-            copy_head(k, skb, address_of_page(page) + f.offset, head)
+            copy_head(k, cpu, skb, address_of_page(page) + f.offset, head)
         if here > skip:
+            dma_sync_single_range_for_cpu(k, cpu, here - skip)
             first.used += 1
             share_page(k, cpu, skb, page)
             skb_add_rx_frag(k, cpu, skb, page, f.offset + skip, here - skip, r.frag_stride[part])
@@ -276,8 +276,12 @@ def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int)
 
 
 @inlined
-def copy_head(k: Kernel, skb: int, origin: int, count: int) -> None:
-    """Append the start of a frame, or what follows of it on the next page, to the skb's linear part."""
+def copy_head(k: Kernel, cpu: int, skb: int, origin: int, count: int) -> None:
+    """Append the start of a frame, or what follows of it on the next page, to the skb's linear part.
+
+    Synced in whole words (mlx5e_copy_skb_header).
+    """
+    dma_sync_single_range_for_cpu(k, cpu, (count + 7) & ~7)
     if k.run[0].keep_contents:
         memory_copy(k, skb_head_address(k, skb) + k.skb[skb].tail, origin, count)
     skb_put(k, skb, count)
@@ -334,7 +338,7 @@ def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: 
     q = k.rxq[rxq]
     m = MPWQE_PAGE(k, q.dev, page_row)
     headroom = RQ(k, q.dev, q.index).headroom
-    dma_sync_single_range_for_cpu(k, cpu, length)
+    dma_sync_single_range_for_cpu(k, cpu, linear_size(headroom, length))
     if k.netdev[q.dev].xdp_prog != 0:
         verdict = run_program(k, cpu, rxq, address_of_page(m.page) + offset, length, packet)
         if verdict == CONSUMED:
@@ -362,20 +366,19 @@ def skb_from_mpwrq_nonlinear(k: Kernel, cpu: int, rxq: int, base: int, offset: i
         r.buff_alloc_err += 1
         return NONE
     head = min(RX_MAX_HEAD, length)
-    page = MPWQE_PAGE(k, q.dev, base + offset // PAGE_SIZE).page
-    dma_sync_single_range_for_cpu(k, cpu, head)
     at = offset
     left = head
     while left > 0:  # the head may end on the next page
         here = min(left, PAGE_SIZE - at % PAGE_SIZE)
         page = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE).page
-        copy_head(k, skb, address_of_page(page) + at % PAGE_SIZE, here)
+        copy_head(k, cpu, skb, address_of_page(page) + at % PAGE_SIZE, here)
         at += here
         left -= here
     left = length - head
     while left > 0:
         here = min(left, PAGE_SIZE - at % PAGE_SIZE)
         m = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE)
+        dma_sync_single_range_for_cpu(k, cpu, here)
         m.used += 1
         share_page(k, cpu, skb, m.page)
         stride = 1 << r.stride_log

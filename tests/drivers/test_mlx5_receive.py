@@ -8,6 +8,7 @@ import pytest
 
 from netemu.drivers.mlx5.layout import MPWQE, RQ
 from netemu.mm.layout import NONE, PAGE_SIZE
+from netemu.net import dma
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from tests.drivers.stepping import Stepper, refcounts
 
@@ -267,3 +268,29 @@ def test_without_the_cache_the_last_holder_returns_the_page() -> None:
 def test_a_small_head_of_a_nonlinear_skb_is_its_own_memory() -> None:
     nic = Stepper("mlx5", "v5.15", mtu=9000, options=LEGACY, memory_mb=32)
     assert nic.head_page(nic.receive(9018)) == NONE
+
+
+@pytest.mark.parametrize(
+    ("era", "options", "mtu", "length", "pieces"),
+    [
+        ("v5.0", LEGACY, 1500, 60, [128 + 320]),  # headroom and frame, and shared info
+        ("v6.1", LEGACY, 1500, 1514, [1600 + 320]),
+        ("v5.0", STRIDING, 1500, 60, [128 + 320]),
+        ("v6.6", STRIDING, 1500, 1514, [1600 + 320]),
+        ("v5.0", LEGACY, 9000, 61, [64]),  # a copied head, in whole words
+        ("v5.0", LEGACY, 9000, 9000, [256, 1792, 2048, 2048, 2856]),
+        ("v6.1", LEGACY, 9000, 60, [2048]),  # the whole first buffer
+        ("v6.1", LEGACY, 9000, 9000, [2048, 2048, 2048, 3240]),
+        ("v5.0", STRIDING, 9000, 9000, [256, 3840, 4096, 808]),
+    ],
+)
+def test_a_received_frame_is_handed_to_the_cpu_with_what_surrounds_it(
+    era: str, options: dict[str, str], mtu: int, length: int, pieces: list[int]
+) -> None:
+    """What dma_sync_single_range_for_cpu is asked for, in cache lines; they take time where DMA is not coherent."""
+    nic = Stepper("mlx5", era, mtu=mtu, options=options, memory_mb=64)
+    nic.k.cost[dma.CACHE_LINE] = a_lot = 1 << 40
+    syncs, clock = nic.k.dma[0].cpu_syncs, nic.k.cpu[0].clock
+    nic.receive(length)
+    assert nic.k.dma[0].cpu_syncs - syncs == len(pieces)
+    assert (nic.k.cpu[0].clock - clock) // a_lot == sum(-(-piece // 64) for piece in pieces)
