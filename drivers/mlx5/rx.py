@@ -14,7 +14,7 @@ from netemu.net.contents import address_of_page, memory_copy, skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
-from netemu.net.journey import NO_SKB, lost
+from netemu.net.journey import NO_SKB, TOO_LONG, lost
 from netemu.net.policy import next_part
 from netemu.net.skbuff import napi_alloc_skb, skb_add_rx_frag, skb_put
 from netemu.net.xdp_layout import XDP_PASS
@@ -30,13 +30,16 @@ from .xdp import CONSUMED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, 
 
 @kernel_function(traced=False, entry=True)
 def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
-    """The NIC takes the arriving frame into the next WQE (legacy) or the next strides (striding)."""
+    """The NIC takes the arriving frame into the next WQE (legacy) or the next strides (striding).
+
+    Strides take a frame of any length: the driver looks for longer ones than there should be.
+    """
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
     length = arriving_length(k)
     if r.hw == r.pi:
         return NO_DESCRIPTOR
-    if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu:
+    if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu and (r.striding == 0 or r.linear == 0):
         return OVERSIZE
     if r.striding:
         return hw_receive_striding(k, rxq, length)
@@ -334,8 +337,13 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
 
 @kernel_function(name="mlx5e_skb_from_cqe_mpwrq_linear", inline=True)
 def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: int, length: int, packet: int) -> int:
-    """Striding, whole frame in one stride."""
+    """Striding, whole frame in one stride; one that is longer than the MTU allows has filled several (v4.20)."""
     q = k.rxq[rxq]
+    if length > k.netdev[q.dev].hw_mtu:
+        RQ(k, q.dev, q.index).oversize_pkts_sw_drop += 1
+        q.oversize += 1
+        lost(k, packet, TOO_LONG)
+        return CONSUMED
     m = MPWQE_PAGE(k, q.dev, page_row)
     headroom = RQ(k, q.dev, q.index).headroom
     dma_sync_single_range_for_cpu(k, cpu, linear_size(headroom, length))

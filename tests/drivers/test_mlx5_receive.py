@@ -215,12 +215,38 @@ def test_a_queue_that_nobody_refills_takes_1024_frames(options: dict[str, str]) 
     assert nic.arrive(60) == RECEIVED
 
 
-@BY_KIND
-@pytest.mark.parametrize("mtu", [68, 1500, 9000])
+@pytest.mark.parametrize(("options", "mtu"), [(LEGACY, 68), (LEGACY, 1500), (LEGACY, 9000), (STRIDING, 9000)])
 def test_the_longest_frame_has_a_vlan_tag_and_one_more_byte_is_oversize(options: dict[str, str], mtu: int) -> None:
     nic = Stepper("mlx5", mtu=mtu, options=options, memory_mb=64)
     assert nic.arrive(mtu + 18) == RECEIVED
     assert nic.arrive(mtu + 19) == OVERSIZE
+
+
+@pytest.mark.parametrize("era", ["v5.0", "v6.1", "v6.6"])
+@pytest.mark.parametrize("xdp", [None, "pass"])
+@pytest.mark.parametrize("mtu", [68, 1500])
+def test_a_linear_striding_queue_takes_longer_frames_and_its_driver_drops_them(
+    era: str, xdp: str | None, mtu: int
+) -> None:
+    """cqe_bcnt > hw_mtu, where the length is without and the MTU with the FCS (mlx5e_skb_from_cqe_mpwrq_linear)."""
+    nic = Stepper("mlx5", era, mtu=mtu, options=STRIDING, xdp=xdp)
+    assert nic.receive(mtu + 22).len == mtu + 22
+    for length in (mtu + 23, 9000):
+        assert nic.arrive(length) == RECEIVED
+        nic.poll()
+    assert len(nic.held()) == 1
+    ethtool = nic.device.ethtool()
+    assert (ethtool["rx_packets"], ethtool["rx_oversize_pkts_sw_drop"], ethtool["rx0_oversize_pkts_sw_drop"]) == (
+        1,
+        2,
+        2,
+    )
+    assert nic.k.rxq[nic.rxq].oversize == 2
+    r = queue(nic)
+    strides = [(r.headroom + length + (1 << r.stride_log) - 1) >> r.stride_log for length in (mtu + 22, mtu + 23, 9000)]
+    assert MPWQE(nic.k, 0, 0).consumed == sum(strides)
+    assert nic.receive(60).len == 60
+    assert nic.leaks() == []
 
 
 @BY_KIND
