@@ -95,6 +95,7 @@ class Mlx5(Driver):
             frames=int(nic.options["rx_ring"]),
             parts=nic.page_parts,
             in_place=nic.xdp or nic.k.era[0].mlx5_jumbo_skb != 0,
+            refill=nic.k.era[0].mlx5_refill,
         )
 
     def check_xdp(self, nic: Nic) -> None:
@@ -139,6 +140,8 @@ class Mlx5(Driver):
         rqs["linear"] = g.linear
         rqs["wqes"] = g.wqes
         rqs["bulk"] = g.bulk
+        rqs["unit"] = g.unit
+        rqs["index_mask"] = g.index_mask
         rqs["frags"] = frags
         rqs["headroom"] = g.headroom
         rqs["stride_log"] = g.stride_log

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from netemu.engine.era import switch
 from netemu.engine.layout import private_table
 from netemu.mm.layout import PAGE_SIZE
+from netemu.net.pool_layout import PP_ALLOC_CACHE_REFILL
 from netemu.net.skb_layout import NET_SKB_PAD, SHARED_INFO_SIZE
 from netemu.net.xdp_layout import XDP_PACKET_HEADROOM
 
@@ -26,6 +27,8 @@ LINEAR_PART = XDP_PACKET_HEADROOM + RX_MAX_HEAD + SHARED_INFO_SIZE
 (v6.4, mlx5e_skb_from_cqe_mpwrq_nonlinear).
 """
 MAX_RX_FRAGS = 4
+MIN_BULK = 8
+"""Missing WQEs of a legacy queue with which a refill begins (to v6.3)."""
 DEF_FRAG_SIZE = 2048
 LOG_MPWQE_SIZE = 18
 """A multi-packet work queue entry spans 256 KiB."""
@@ -46,13 +49,16 @@ RQ = private_table(
         ("striding", "i4"),
         ("linear", "i4"),
         ("wqes", "i4"),  # a power of two
-        ("bulk", "i4"),  # WQEs posted together
+        ("bulk", "i4"),  # a refill starts when so many WQEs are missing
+        ("unit", "i4"),  # WQEs whose pages are released and taken together; 0: each by itself
+        ("index_mask", "i4"),  # number of WQEs that may share a page, - 1
         ("frags", "i4"),  # per WQE
         ("headroom", "i4"),
         ("pi", "i8"),  # WQEs posted
         ("hw", "i8"),  # WQEs that the NIC has started to use
         ("ci", "i8"),  # WQEs that the driver is done with
-        ("filling", "i4"),  # fragments or pages of the WQE being filled that have memory
+        ("filling", "i4"),  # fragments or pages of the WQEs being filled that have memory
+        ("wanted", "i4"),  # WQEs being filled (legacy)
         ("stride_log", "i4"),
         ("strides", "i4"),  # per multi-packet WQE
         ("hw_stride", "i4"),  # next stride of the WQE in use
@@ -101,6 +107,17 @@ switch(
     "a page that is not recycled: unmapped and dropped behind the pool's back, or with the pool's books kept (v5.3); "
     "so is one that could not be mapped, which is recycled then",
 )
+# mlx5_refill
+REFILL_BULKS = 0
+REFILL_PARTIAL = 1
+REFILL_UNITS = 2
+switch(
+    "mlx5_refill",
+    "bulks partial units",
+    "how a legacy queue is refilled: eight WQEs together or none of them; all that are missing once eight are, or as "
+    "many as there is memory for (v6.1); all or none, once a quarter of the queue or 128 pages are missing, in units: "
+    "64 pages or so are let go before as many are taken (v6.4)",
+)
 switch(
     "mlx5_jumbo_skb",
     "copied_head in_place",
@@ -129,6 +146,8 @@ class Geometry:
     pool_size: int
     wqes: int
     bulk: int
+    unit: int
+    index_mask: int
     frag_sizes: tuple[int, ...]
     frag_strides: tuple[int, ...]
     stride_log: int
@@ -179,6 +198,19 @@ def _cut(length: int, first: int, most: int) -> list[int]:
     return sizes
 
 
+def _bulk_bytes(xdp: bool) -> int:
+    """Memory that a refill takes at most when it starts with as few WQEs as it can (v6.4)."""
+    return (256 if xdp else 512) << 10
+
+
+def _bulk(frames: int, strides: list[int], xdp: bool) -> int:
+    """WQEs that have to be missing for a refill: a quarter of the queue (v6.4, mlx5e_rx_compute_wqe_bulk_params)."""
+    of_a_wqe = sum(strides)
+    if of_a_wqe > PAGE_SIZE:
+        of_a_wqe = -(-of_a_wqe // PAGE_SIZE) * PAGE_SIZE
+    return -(-min(_bulk_bytes(xdp), frames // 4 * of_a_wqe) // of_a_wqe)
+
+
 def geometry(
     mtu: int,
     *,
@@ -187,6 +219,7 @@ def geometry(
     frames: int = int(RX_RING_SIZES[0]),
     parts: int = 1,
     in_place: bool = False,
+    refill: int = 0,
 ) -> Geometry:
     """Buffer geometry of one receive queue for ``frames`` frames of one MTU.
 
@@ -195,6 +228,7 @@ def geometry(
     mlx5e_mpwqe_get_log_stride_size, en_main.c mlx5e_alloc_rq).
     ``parts`` above 1: a recycle policy cuts each page into as many buffers and has one of them posted at a time.
     ``in_place``: a legacy queue builds the skb of a frame of several buffers over the first of them (v5.18).
+    ``refill``: value of the switch mlx5_refill.
     """
     hw_mtu = mtu + ETH_OVERHEAD
     headroom = XDP_PACKET_HEADROOM if xdp else NET_SKB_PAD
@@ -215,20 +249,39 @@ def geometry(
             pool_size,
             1 << log_wqes,
             1,
+            0,
+            0,
             (),
             (),
             stride_log,
             1 << (LOG_MPWQE_SIZE - stride_log),
         )
+    index_mask = 0
     if linear:
         stride = 1 << ceil_log2(size) if parts == 1 else PAGE_SIZE
         sizes, strides = [hw_mtu], [stride]
-        bulk = PAGE_SIZE // stride
+        index_mask = PAGE_SIZE // stride - 1
     elif in_place:
         sizes, strides = _in_place_fragments(hw_mtu, xdp)
-        bulk = 1 + len(sizes) % 2
     else:
         headroom = 0
         sizes, strides = _copied_fragments(hw_mtu)
-        bulk = 1 + len(sizes) % 2
-    return Geometry(hw_mtu, headroom, linear, frames, frames, max(bulk, 8), tuple(sizes), tuple(strides), 0, 0)
+    if not linear and strides[0] < PAGE_SIZE:  # the last of an odd number shares its page with the next WQE
+        index_mask = len(sizes) % 2
+    bulk = MIN_BULK if refill < REFILL_UNITS else _bulk(frames, strides, xdp)
+    bulk = max(index_mask + 1, bulk)
+    unit = 0 if refill < REFILL_UNITS else -(-bulk // -(-_bulk_bytes(xdp) // (PP_ALLOC_CACHE_REFILL * PAGE_SIZE)))
+    return Geometry(
+        hw_mtu,
+        headroom,
+        linear,
+        frames,
+        frames,
+        bulk,
+        unit,
+        index_mask,
+        tuple(sizes),
+        tuple(strides),
+        0,
+        0,
+    )

@@ -19,7 +19,18 @@ from netemu.net.policy import next_part
 from netemu.net.skbuff import napi_alloc_skb, skb_add_rx_frag, skb_put
 from netemu.net.xdp_layout import XDP_PASS
 
-from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
+from .layout import (
+    ETH_FCS_LEN,
+    FRAG,
+    MPWQE,
+    MPWQE_PAGE,
+    PAGES_PER_MPWQE,
+    REFILL_BULKS,
+    REFILL_PARTIAL,
+    REFILL_UNITS,
+    RQ,
+    RX_MAX_HEAD,
+)
 from .pages import mlx5e_page_alloc_mapped, page_done
 from .rx_multi_buffer import skb_from_cqe_in_place, skb_from_mpwrq_multi_buffer
 from .rx_skb import RX_PACKET_TOUCH, build_linear_skb, linear_size, share_page
@@ -134,34 +145,66 @@ def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
 
 @inlined
 def refill_legacy(k: Kernel, cpu: int, rxq: int) -> int:
-    """Post WQEs in bulk: only when a whole bulk is missing, and none of it when memory runs out."""
+    """Fill the WQEs that this refill is for, a fragment at a time, and post them together (mlx5e_post_rx_wqes)."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
-    if r.filling == 0 and r.wqes - (r.pi - r.ci) < r.bulk:
-        return 0
-    at = r.pi * r.frags + r.filling
-    row = q.index * r.wqes * r.frags + at % (r.wqes * r.frags)
-    if not alloc_rx_wqe(k, cpu, rxq, row):
+    if r.filling == 0:
+        missing = r.wqes - (r.pi - r.ci)
+        if missing < r.bulk:
+            return 0
+        r.wanted = r.bulk
+        if k.era[0].mlx5_refill != REFILL_BULKS:  # but for those that would share a page with a WQE still posted
+            r.wanted = missing - ((r.pi + missing) & r.index_mask)
+    if k.era[0].mlx5_refill == REFILL_UNITS and r.filling % (r.unit * r.frags) == 0:
+        release_unit(k, cpu, rxq)
+    if not alloc_rx_wqe(k, cpu, rxq, filling_row(k, rxq, r.filling)):
         r.buff_alloc_err += 1
-        unfill_legacy(k, cpu, rxq)
+        give_up_refill(k, cpu, rxq)
         return -1
     r.filling += 1
-    if r.filling == r.bulk * r.frags:
+    if r.filling == r.wanted * r.frags:
         r.filling = 0
-        r.pi += r.bulk
+        r.pi += r.wanted
         ring_rx_doorbell(k, cpu, rxq)
     return 1
 
 
-@kernel_function(traced=False)
-def unfill_legacy(k: Kernel, cpu: int, rxq: int) -> None:
-    """Memory ran out in mid-bulk: release what this bulk got so far."""
+@inlined
+def filling_row(k: Kernel, rxq: int, at: int) -> int:
+    """Fragment number ``at`` of those that are being filled."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
-    for filled in range(r.filling):
-        at = (r.pi * r.frags + filled) % (r.wqes * r.frags)
-        release_frag(k, cpu, rxq, q.index * r.wqes * r.frags + at)
+    rows = r.wqes * r.frags
+    return q.index * rows + (r.pi * r.frags + at) % rows
+
+
+@kernel_function(name="mlx5e_free_rx_wqes", inline=True)
+def release_unit(k: Kernel, cpu: int, rxq: int) -> None:
+    """v6.4: let go of the pages of as many WQEs as are filled next, so that the pool has them."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    for at in range(r.filling, min(r.filling + r.unit * r.frags, r.wanted * r.frags)):
+        release_frag(k, cpu, rxq, filling_row(k, rxq, at))
+
+
+@kernel_function(traced=False)
+def give_up_refill(k: Kernel, cpu: int, rxq: int) -> None:
+    """Memory ran out: release what was filled, or (v6.1 to v6.3) post the WQEs that are complete.
+
+    A page that the incomplete one shares with a WQE then posted is kept for it; the kernel releases it with the others.
+    """
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    partial = k.era[0].mlx5_refill == REFILL_PARTIAL
+    posted = r.filling // r.frags if partial else 0
+    for at in range(posted * r.frags, r.filling):
+        row = filling_row(k, rxq, at)
+        if not partial or FRAG(k, q.dev, row).first >= row - at + posted * r.frags:
+            release_frag(k, cpu, rxq, row)
     r.filling = 0
+    if posted > 0:
+        r.pi += posted
+        ring_rx_doorbell(k, cpu, rxq)
 
 
 @inlined

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netemu.drivers.mlx5 import geometry
-from netemu.drivers.mlx5.layout import linear_frag_size
+from netemu.drivers.mlx5.layout import REFILL_PARTIAL, REFILL_UNITS, linear_frag_size
 from netemu.mm.layout import PAGE_SIZE
 from tests.drivers.stepping import Stepper
 
@@ -80,6 +80,28 @@ def test_a_first_fragment_that_becomes_a_head_has_headroom_and_shared_info(
     """mlx5e_build_rq_frags_info of 6.1.192: 2048 - 64 - 320 bytes, and 3520 of a page of its own under XDP."""
     g = geometry(mtu, xdp=xdp, in_place=True)
     assert (g.headroom, g.frag_sizes, g.frag_strides, g.bulk) == (headroom, sizes, strides, 8)
+
+
+@pytest.mark.parametrize(
+    ("mtu", "xdp", "frames", "index_mask", "bulk", "unit"),
+    [
+        (1500, False, 1024, 1, 256, 128),
+        (1500, False, 128, 1, 32, 16),
+        (1500, True, 1024, 0, 64, 64),
+        (60, False, 1024, 7, 256, 128),
+        (3691, False, 1024, 1, 64, 32),
+        (9000, False, 1024, 0, 43, 22),
+        (9000, True, 1024, 0, 22, 22),
+    ],
+)
+def test_from_v6_4_on_a_refill_takes_a_quarter_of_the_queue_or_half_a_megabyte(
+    mtu: int, xdp: bool, frames: int, index_mask: int, bulk: int, unit: int
+) -> None:
+    """mlx5e_rx_compute_wqe_bulk_params: 512 KiB or 256 KiB under XDP, in units of half or all of it."""
+    g = geometry(mtu, xdp=xdp, frames=frames, in_place=True, refill=REFILL_UNITS)
+    assert (g.index_mask, g.bulk, g.unit) == (index_mask, bulk, unit)
+    g = geometry(mtu, xdp=xdp, frames=frames, in_place=True, refill=REFILL_PARTIAL)
+    assert (g.index_mask, g.bulk, g.unit) == (index_mask, 8, 0)
 
 
 @given(mtu=st.integers(68, 9978), xdp=st.booleans(), in_place=st.booleans())

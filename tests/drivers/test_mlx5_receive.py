@@ -61,6 +61,76 @@ def test_the_legacy_queue_posts_bulks_of_eight() -> None:
 
 
 @pytest.mark.parametrize(
+    ("era", "missing", "posted"),
+    [
+        ("v5.15", 7, 0),
+        ("v5.15", 15, 8),
+        ("v6.1", 7, 0),
+        ("v6.1", 8, 8),
+        ("v6.1", 13, 12),  # the last would share its page with a frame still posted
+        ("v6.1", 15, 14),
+        ("v6.6", 255, 0),
+        ("v6.6", 256, 256),
+        ("v6.6", 301, 300),
+    ],
+)
+def test_a_refill_of_the_legacy_queue_posts_what_is_missing(era: str, missing: int, posted: int) -> None:
+    nic = Stepper("mlx5", era, options=LEGACY)
+    for _ in range(missing):
+        nic.receive(60)
+    before = queue(nic).pi
+    assert nic.refill() == 0
+    assert queue(nic).pi - before == posted
+    assert nic.leaks() == []
+
+
+@pytest.mark.parametrize(("era", "posted"), [("v5.15", 0), ("v6.1", 6), ("v6.6", 0)])
+def test_what_a_refill_has_got_when_memory_runs_out_is_posted_in_v6_1(era: str, posted: int) -> None:
+    """Three pages are to be had, two frames each; v6.6 undoes all of its first unit."""
+    nic = Stepper("mlx5", era, options=LEGACY)
+    r = queue(nic)
+    missing = max(r.bulk, 8)
+    for _ in range(missing):
+        nic.arrive(60)
+        nic.poll()  # held, so that the page is not to be had again
+    taken = nic.exhaust_memory()
+    nic.free(taken[:3])
+    nic.pool.cache_count, kept = 0, nic.pool.cache_count
+    before, errors = r.pi, r.buff_alloc_err
+    assert nic.refill() == -1
+    assert (r.pi - before, r.buff_alloc_err - errors) == (posted, 1)
+    nic.pool.cache_count += kept
+    nic.free(taken[3:])
+    assert nic.refill() == 0
+    assert r.wqes - (r.pi - r.ci) < r.bulk
+    assert nic.leaks() == []
+
+
+def test_a_page_that_a_posted_entry_uses_outlives_an_incomplete_one() -> None:
+    """Three buffers of 2 KiB, 2 KiB and 1 byte: the second of two entries begins on the page that the first ends on."""
+    nic = Stepper("mlx5", "v6.1", mtu=3691, options=LEGACY, contents=True, memory_mb=32)
+    r = queue(nic)
+    for _ in range(16):
+        nic.receive(3700)
+    taken = nic.exhaust_memory()
+    nic.free(taken[:2])
+    nic.pool.cache_count, kept = 0, nic.pool.cache_count
+    before = r.pi
+    assert nic.refill() == -1
+    assert r.pi - before == 1
+    assert nic.refill() == -1
+    assert r.pi - before == 1
+    nic.pool.cache_count += kept
+    nic.free(taken[2:])
+    assert nic.refill() == 0
+    assert r.pi - before == 16
+    nic.consume()
+    frame = a_frame(3700)
+    assert [nic.frame_of(nic.receive(frame)) for _ in range(r.wqes)] == [frame] * r.wqes
+    assert nic.leaks() == []
+
+
+@pytest.mark.parametrize(
     ("length", "sizes"),
     [
         (60, []),
