@@ -31,6 +31,7 @@ from .layout import (
     PAGES_PER_MPWQE,
     RQ,
     RX_RING_SIZES,
+    SQ,
     SQ_STOP_ROOM,
     TX_CQ_POLL_BUDGET,
     Geometry,
@@ -144,6 +145,7 @@ class Mlx5(Driver):
         rqs = nic.add_private(RQ, queues)
         frag_rows = nic.add_private(FRAG, 1 if striding else queues * g.wqes * frags)
         nic.add_private(CACHE, queues * CACHE_SIZE)
+        nic.add_private(SQ, queues)
         nic.add_private(MPWQE, queues * g.wqes if striding else 1)
         nic.add_private(MPWQE_PAGE, queues * g.wqes * PAGES_PER_MPWQE if striding else 1)
         rqs["striding"] = striding
@@ -163,7 +165,7 @@ class Mlx5(Driver):
             _partition(frag_rows, g, queues)
         for index in range(queues):
             nic.add_completion_ring(index, g.wqes * max(g.strides, 1) + g.wqes)
-            nic.add_tx_ring(index, 1 << LOG_SQ_SIZE, (1 << LOG_SQ_SIZE) - SQ_STOP_ROOM)
+            nic.add_tx_ring(index, 1 << LOG_SQ_SIZE, (1 << LOG_SQ_SIZE) - SQ_STOP_ROOM + 1)
             pool = nic.create_page_pool(
                 index, size=g.pool_size, nid=nic.k.cpu[nic.cpu(index)].numa_node, **self._pool(nic)
             )
@@ -198,7 +200,7 @@ class Mlx5(Driver):
             page_pool_destroy(nic.k, nic.cpu(index), nic.k.rxq[nic.rxq(index)].pool)
 
     def statistics(self, nic: Nic) -> dict[str, int]:
-        rqs = nic.private(RQ)
+        rqs, sqs = nic.private(RQ), nic.private(SQ)
         sums: dict[str, int] = {}
         k = nic.k
         for i in range(nic.queues):
@@ -210,7 +212,7 @@ class Mlx5(Driver):
             _count(sums, "rx", i, own)
             wakes = txq.stopped - (1 if txq.xoff & XOFF_DRIVER else 0)
             tx_own = {"packets": txq.packets, "bytes": txq.bytes, "stopped": txq.stopped, "wake": wakes}
-            tx_own |= {"cqes": txq.cqes, "cqe_err": 0, "recover": 0}
+            tx_own |= {"nop": int(sqs["nop"][i]), "cqes": txq.cqes, "cqe_err": 0, "recover": 0}
             sq = k.txq[txq.xdp_redirect - 1]
             tx_own |= {"xdp_xmit": sq.packets, "xdp_full": sq.full, "xdp_err": 0, "xdp_cqes": sq.cqes}
             _count(sums, "tx", i, tx_own)

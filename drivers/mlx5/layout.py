@@ -16,6 +16,12 @@ RX_RING_SIZES = ("1024", "128", "256", "512", "2048", "4096", "8192")
 LOG_SQ_SIZE = 10
 SQ_STOP_ROOM = 31
 """Free WQEBBs below which the send queue stops."""
+SEGMENTS_PER_WQEBB = 4
+"""A send queue entry (WQEBB) has 64 bytes, a segment 16."""
+WQE_SEGMENTS = 2
+"""Segments of a send WQE before those of the data: control and Ethernet, which needs no inline header."""
+WQEBBS_PER_PAGE = 64
+"""A send WQE lies on one page of the queue."""
 TX_CQ_POLL_BUDGET = 128
 ETH_OVERHEAD = 22
 """Ethernet header, one VLAN tag and FCS: hardware MTU = MTU + 22."""
@@ -93,6 +99,14 @@ FRAG = private_table(
 CACHE = private_table("mlx5e_page_cache", 2, [("page", "i4")])
 MPWQE = private_table("mlx5e_mpw_info", 3, [("consumed", "i4")])
 MPWQE_PAGE = private_table("mlx5e_mpw_page", 4, [("page", "i4"), ("used", "i4")])  # page: NONE once XDP has taken it
+SQ = private_table(
+    "mlx5e_txqsq",
+    5,
+    [
+        ("pc", "i8"),  # WQEBBs posted
+        ("nop", "i8"),  # of which fill a page's end
+    ],
+)
 
 switch(
     "mlx5_rx_cache",
