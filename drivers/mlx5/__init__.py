@@ -10,6 +10,7 @@ import numpy as np
 from netemu.engine.watch import Watch
 from netemu.errors import UsageError
 from netemu.mm.layout import PAGE_SIZE
+from netemu.net.device_layout import XOFF_DRIVER
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, page_column, path_name
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_PAGE_FRAG
@@ -30,6 +31,7 @@ from .layout import (
     PAGES_PER_MPWQE,
     RQ,
     RX_RING_SIZES,
+    SQ,
     SQ_STOP_ROOM,
     TX_CQ_POLL_BUDGET,
     Geometry,
@@ -37,6 +39,12 @@ from .layout import (
     linear_frag_size,
 )
 
+_TOTALS = {
+    "tx_stopped": "tx_queue_stopped",
+    "tx_wake": "tx_queue_wake",
+    "rx_xdp_tx_cqes": "rx_xdp_tx_cqe",
+}
+"""Counters of queues whose sum over the device goes by another name (en_stats.c)."""
 _RQ_COUNTERS = (
     "cache_reuse",
     "cache_full",
@@ -48,6 +56,9 @@ _RQ_COUNTERS = (
     "mpwqe_filler_cqes",
     "mpwqe_filler_strides",
 )
+
+_NEVER_COUNTED = ("wqe_err", "cqe_compress_blks", "cqe_compress_pkts", "congst_umr", "arfs_err", "recover")
+"""Counters of what does not happen here: errors of the device, compressed completions, a full internal queue."""
 
 
 class Mlx5(Driver):
@@ -94,6 +105,8 @@ class Mlx5(Driver):
             striding=nic.options["rq"] == "striding",
             frames=int(nic.options["rx_ring"]),
             parts=nic.page_parts,
+            in_place=nic.xdp or nic.k.era[0].mlx5_jumbo_skb != 0,
+            refill=nic.k.era[0].mlx5_refill,
         )
 
     def check_xdp(self, nic: Nic) -> None:
@@ -132,12 +145,15 @@ class Mlx5(Driver):
         rqs = nic.add_private(RQ, queues)
         frag_rows = nic.add_private(FRAG, 1 if striding else queues * g.wqes * frags)
         nic.add_private(CACHE, queues * CACHE_SIZE)
+        nic.add_private(SQ, queues)
         nic.add_private(MPWQE, queues * g.wqes if striding else 1)
         nic.add_private(MPWQE_PAGE, queues * g.wqes * PAGES_PER_MPWQE if striding else 1)
         rqs["striding"] = striding
         rqs["linear"] = g.linear
         rqs["wqes"] = g.wqes
         rqs["bulk"] = g.bulk
+        rqs["unit"] = g.unit
+        rqs["index_mask"] = g.index_mask
         rqs["frags"] = frags
         rqs["headroom"] = g.headroom
         rqs["stride_log"] = g.stride_log
@@ -149,7 +165,7 @@ class Mlx5(Driver):
             _partition(frag_rows, g, queues)
         for index in range(queues):
             nic.add_completion_ring(index, g.wqes * max(g.strides, 1) + g.wqes)
-            nic.add_tx_ring(index, 1 << LOG_SQ_SIZE, (1 << LOG_SQ_SIZE) - SQ_STOP_ROOM)
+            nic.add_tx_ring(index, 1 << LOG_SQ_SIZE, (1 << LOG_SQ_SIZE) - SQ_STOP_ROOM + 1)
             pool = nic.create_page_pool(
                 index, size=g.pool_size, nid=nic.k.cpu[nic.cpu(index)].numa_node, **self._pool(nic)
             )
@@ -184,7 +200,7 @@ class Mlx5(Driver):
             page_pool_destroy(nic.k, nic.cpu(index), nic.k.rxq[nic.rxq(index)].pool)
 
     def statistics(self, nic: Nic) -> dict[str, int]:
-        rqs = nic.private(RQ)
+        rqs, sqs = nic.private(RQ), nic.private(SQ)
         sums: dict[str, int] = {}
         k = nic.k
         for i in range(nic.queues):
@@ -192,19 +208,16 @@ class Mlx5(Driver):
             napi = k.napi[nic.rxq(i)]
             own = {"packets": rxq.packets, "bytes": rxq.bytes}
             own |= {name: int(rqs[name][i]) for name in _RQ_COUNTERS if not self._is_gone(nic, name)}
-            own |= self._xdp_counters(nic, i, rqs)
-            for name, value in own.items():
-                sums[f"rx_{name}"] = sums.get(f"rx_{name}", 0) + value
-                sums[f"rx{i}_{name}"] = value
-            tx_own = {"packets": txq.packets, "bytes": txq.bytes, "stopped": txq.stopped, "cqes": txq.cqes}
+            own |= self._xdp_counters(nic, i, rqs) | dict.fromkeys(_NEVER_COUNTED, 0)
+            _count(sums, "rx", i, own)
+            wakes = txq.stopped - (1 if txq.xoff & XOFF_DRIVER else 0)
+            tx_own = {"packets": txq.packets, "bytes": txq.bytes, "stopped": txq.stopped, "wake": wakes}
+            tx_own |= {"nop": int(sqs["nop"][i]), "cqes": txq.cqes, "cqe_err": 0, "recover": 0}
             sq = k.txq[txq.xdp_redirect - 1]
             tx_own |= {"xdp_xmit": sq.packets, "xdp_full": sq.full, "xdp_err": 0, "xdp_cqes": sq.cqes}
-            for name, value in tx_own.items():
-                sums[f"tx_{name}"] = sums.get(f"tx_{name}", 0) + value
-                sums[f"tx{i}_{name}"] = value
-            for name, value in {"events": napi.events, "poll": napi.polls, "arm": napi.arms}.items():
-                sums[f"ch_{name}"] = sums.get(f"ch_{name}", 0) + value
-                sums[f"ch{i}_{name}"] = value
+            _count(sums, "tx", i, tx_own)
+            channel = {"events": napi.events, "poll": napi.polls, "arm": napi.arms, "aff_change": 0, "eq_rearm": 0}
+            _count(sums, "ch", i, channel)
         sums["rx_out_of_buffer"] = sum(k.rxq[nic.rxq(i)].out_of_buffer for i in range(nic.queues))
         return sums
 
@@ -213,7 +226,7 @@ class Mlx5(Driver):
         """What the program and the XDP_TX queue of a channel did, without their prefix."""
         sq = nic.k.txq[nic.k.txq[nic.txq(index)].xdp_tx - 1]
         own = {name: int(rqs[name][index]) for name in ("xdp_drop", "xdp_redirect")}
-        return own | {"xdp_tx_xmit": sq.packets, "xdp_tx_full": sq.full, "xdp_tx_err": 0, "xdp_tx_cqe": sq.cqes}
+        return own | {"xdp_tx_xmit": sq.packets, "xdp_tx_full": sq.full, "xdp_tx_err": 0, "xdp_tx_cqes": sq.cqes}
 
     @staticmethod
     def _is_gone(nic: Nic, name: str) -> bool:
@@ -239,6 +252,15 @@ class Mlx5(Driver):
                 filled = int(rq["filling"])
                 held.update(int(p) for p in pages[i, int(rq["pi"]) % int(rq["wqes"]), :filled])
         yield from held
+
+
+def _count(counters: dict[str, int], prefix: str, index: int, own: Mapping[str, int]) -> None:
+    """Add what queue or channel ``index`` has counted: under its own name, and to that of the device."""
+    for name, value in own.items():
+        total = f"{prefix}_{name}"
+        total = _TOTALS.get(total, total)
+        counters[total] = counters.get(total, 0) + value
+        counters[f"{prefix}{index}_{name}"] = value
 
 
 def _partition(rows: np.ndarray, g: Geometry, queues: int) -> None:

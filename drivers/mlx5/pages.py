@@ -119,7 +119,10 @@ def mlx5e_page_alloc_mapped(k: Kernel, cpu: int, rxq: int) -> int:
         page_pool_fragment_page(k, cpu, pfn, PAGE_BIAS)
         return pfn
     if not dma_map_page_attrs(k, cpu, pfn):
-        page_pool_recycle_direct(k, cpu, pool, pfn)
+        if k.era[0].mlx5_page_drop == 0:
+            put_page(k, cpu, pfn)
+        else:
+            page_pool_recycle_direct(k, cpu, pool, pfn)
         return NONE
     return pfn
 

@@ -14,14 +14,25 @@ from netemu.net.contents import address_of_page, memory_copy, skb_head_address
 from netemu.net.device_layout import NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.dma import dma_sync_single_range_for_cpu
 from netemu.net.driver import arriving_length, deliver, dma_frame, post_completion, ring_rx_doorbell
-from netemu.net.journey import NO_SKB, lost
+from netemu.net.journey import NO_SKB, TOO_LONG, lost
 from netemu.net.policy import next_part
 from netemu.net.skbuff import napi_alloc_skb, skb_add_rx_frag, skb_put
 from netemu.net.xdp_layout import XDP_PASS
 
-from .layout import ETH_FCS_LEN, FRAG, MPWQE, MPWQE_PAGE, PAGES_PER_MPWQE, RQ, RX_MAX_HEAD
+from .layout import (
+    ETH_FCS_LEN,
+    FRAG,
+    MPWQE,
+    MPWQE_PAGE,
+    PAGES_PER_MPWQE,
+    REFILL_BULKS,
+    REFILL_PARTIAL,
+    REFILL_UNITS,
+    RQ,
+    RX_MAX_HEAD,
+)
 from .pages import mlx5e_page_alloc_mapped, page_done
-from .rx_multi_buffer import skb_from_cqe_multi_buffer, skb_from_mpwrq_multi_buffer
+from .rx_multi_buffer import skb_from_cqe_in_place, skb_from_mpwrq_multi_buffer
 from .rx_skb import RX_PACKET_TOUCH, build_linear_skb, linear_size, share_page
 from .xdp import CONSUMED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, mlx5e_xdp_handle
 
@@ -30,13 +41,16 @@ from .xdp import CONSUMED, hand_over_frag, hand_over_page, mlx5e_fill_xdp_buff, 
 
 @kernel_function(traced=False, entry=True)
 def hw_receive(k: Kernel, cpu: int, rxq: int, _unused: int) -> int:
-    """The NIC takes the arriving frame into the next WQE (legacy) or the next strides (striding)."""
+    """The NIC takes the arriving frame into the next WQE (legacy) or the next strides (striding).
+
+    Strides take a frame of any length: the driver looks for longer ones than there should be.
+    """
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
     length = arriving_length(k)
     if r.hw == r.pi:
         return NO_DESCRIPTOR
-    if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu:
+    if length + ETH_FCS_LEN > k.netdev[q.dev].hw_mtu and (r.striding == 0 or r.linear == 0):
         return OVERSIZE
     if r.striding:
         return hw_receive_striding(k, rxq, length)
@@ -131,34 +145,66 @@ def alloc_rx_wqe(k: Kernel, cpu: int, rxq: int, row: int) -> bool:
 
 @inlined
 def refill_legacy(k: Kernel, cpu: int, rxq: int) -> int:
-    """Post WQEs in bulk: only when a whole bulk is missing, and none of it when memory runs out."""
+    """Fill the WQEs that this refill is for, a fragment at a time, and post them together (mlx5e_post_rx_wqes)."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
-    if r.filling == 0 and r.wqes - (r.pi - r.ci) < r.bulk:
-        return 0
-    at = r.pi * r.frags + r.filling
-    row = q.index * r.wqes * r.frags + at % (r.wqes * r.frags)
-    if not alloc_rx_wqe(k, cpu, rxq, row):
+    if r.filling == 0:
+        missing = r.wqes - (r.pi - r.ci)
+        if missing < r.bulk:
+            return 0
+        r.wanted = r.bulk
+        if k.era[0].mlx5_refill != REFILL_BULKS:  # but for those that would share a page with a WQE still posted
+            r.wanted = missing - ((r.pi + missing) & r.index_mask)
+    if k.era[0].mlx5_refill == REFILL_UNITS and r.filling % (r.unit * r.frags) == 0:
+        release_unit(k, cpu, rxq)
+    if not alloc_rx_wqe(k, cpu, rxq, filling_row(k, rxq, r.filling)):
         r.buff_alloc_err += 1
-        unfill_legacy(k, cpu, rxq)
+        give_up_refill(k, cpu, rxq)
         return -1
     r.filling += 1
-    if r.filling == r.bulk * r.frags:
+    if r.filling == r.wanted * r.frags:
         r.filling = 0
-        r.pi += r.bulk
+        r.pi += r.wanted
         ring_rx_doorbell(k, cpu, rxq)
     return 1
 
 
-@kernel_function(traced=False)
-def unfill_legacy(k: Kernel, cpu: int, rxq: int) -> None:
-    """Memory ran out in mid-bulk: release what this bulk got so far."""
+@inlined
+def filling_row(k: Kernel, rxq: int, at: int) -> int:
+    """Fragment number ``at`` of those that are being filled."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
-    for filled in range(r.filling):
-        at = (r.pi * r.frags + filled) % (r.wqes * r.frags)
-        release_frag(k, cpu, rxq, q.index * r.wqes * r.frags + at)
+    rows = r.wqes * r.frags
+    return q.index * rows + (r.pi * r.frags + at) % rows
+
+
+@kernel_function(name="mlx5e_free_rx_wqes", inline=True)
+def release_unit(k: Kernel, cpu: int, rxq: int) -> None:
+    """v6.4: let go of the pages of as many WQEs as are filled next, so that the pool has them."""
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    for at in range(r.filling, min(r.filling + r.unit * r.frags, r.wanted * r.frags)):
+        release_frag(k, cpu, rxq, filling_row(k, rxq, at))
+
+
+@kernel_function(traced=False)
+def give_up_refill(k: Kernel, cpu: int, rxq: int) -> None:
+    """Memory ran out: release what was filled, or (v6.1 to v6.3) post the WQEs that are complete.
+
+    A page that the incomplete one shares with a WQE then posted is kept for it; the kernel releases it with the others.
+    """
+    q = k.rxq[rxq]
+    r = RQ(k, q.dev, q.index)
+    partial = k.era[0].mlx5_refill == REFILL_PARTIAL
+    posted = r.filling // r.frags if partial else 0
+    for at in range(posted * r.frags, r.filling):
+        row = filling_row(k, rxq, at)
+        if not partial or FRAG(k, q.dev, row).first >= row - at + posted * r.frags:
+            release_frag(k, cpu, rxq, row)
     r.filling = 0
+    if posted > 0:
+        r.pi += posted
+        ring_rx_doorbell(k, cpu, rxq)
 
 
 @inlined
@@ -227,7 +273,7 @@ def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int, pa
     first = FRAG(k, q.dev, f.first)
     page = first.page - 1
     headroom = RQ(k, q.dev, q.index).headroom
-    dma_sync_single_range_for_cpu(k, cpu, length)
+    dma_sync_single_range_for_cpu(k, cpu, linear_size(headroom, length))
     if k.netdev[q.dev].xdp_prog != 0:
         verdict = run_program(k, cpu, rxq, address_of_page(page) + f.offset, length, packet)
         if verdict == CONSUMED:
@@ -247,7 +293,7 @@ def skb_from_cqe_linear(k: Kernel, cpu: int, rxq: int, row: int, length: int, pa
 
 @kernel_function(name="mlx5e_skb_from_cqe_nonlinear")
 def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int) -> int:
-    """Legacy, several fragments per frame: the head of the frame is copied, the rest stays where it is."""
+    """Legacy, several fragments (to v5.17): the head of the frame is copied, the rest stays where it is."""
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
     skb = napi_alloc_skb(k, cpu, RX_MAX_HEAD)
@@ -264,9 +310,9 @@ def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int)
         here = min(left, r.frag_size[part])
         skip = head if part == 0 else 0
         if part == 0:
-            dma_sync_single_range_for_cpu(k, cpu, here)
-            copy_head(k, skb, address_of_page(page) + f.offset, head)
+            copy_head(k, cpu, skb, address_of_page(page) + f.offset, head)
         if here > skip:
+            dma_sync_single_range_for_cpu(k, cpu, here - skip)
             first.used += 1
             share_page(k, cpu, skb, page)
             skb_add_rx_frag(k, cpu, skb, page, f.offset + skip, here - skip, r.frag_stride[part])
@@ -276,8 +322,12 @@ def skb_from_cqe_nonlinear(k: Kernel, cpu: int, rxq: int, row: int, length: int)
 
 
 @inlined
-def copy_head(k: Kernel, skb: int, origin: int, count: int) -> None:
-    """Append the start of a frame, or what follows of it on the next page, to the skb's linear part."""
+def copy_head(k: Kernel, cpu: int, skb: int, origin: int, count: int) -> None:
+    """Append the start of a frame, or what follows of it on the next page, to the skb's linear part.
+
+    Synced in whole words (mlx5e_copy_skb_header).
+    """
+    dma_sync_single_range_for_cpu(k, cpu, (count + 7) & ~7)
     if k.run[0].keep_contents:
         memory_copy(k, skb_head_address(k, skb) + k.skb[skb].tail, origin, count)
     skb_put(k, skb, count)
@@ -315,8 +365,8 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
     packet = k.cqe[cqe].packet
     if r.linear:
         skb = skb_from_cqe_linear(k, cpu, rxq, row, length, packet)
-    elif k.netdev[q.dev].xdp_prog != 0:
-        skb = skb_from_cqe_multi_buffer(k, cpu, rxq, row, length, packet)
+    elif k.era[0].mlx5_jumbo_skb != 0 or k.netdev[q.dev].xdp_prog != 0:
+        skb = skb_from_cqe_in_place(k, cpu, rxq, row, length, packet)
     else:
         skb = skb_from_cqe_nonlinear(k, cpu, rxq, row, length)
     if skb == NONE:
@@ -330,11 +380,16 @@ def handle_rx_cqe(k: Kernel, cpu: int, rxq: int, cqe: int) -> None:
 
 @kernel_function(name="mlx5e_skb_from_cqe_mpwrq_linear", inline=True)
 def skb_from_mpwrq_linear(k: Kernel, cpu: int, rxq: int, page_row: int, offset: int, length: int, packet: int) -> int:
-    """Striding, whole frame in one stride."""
+    """Striding, whole frame in one stride; one that is longer than the MTU allows has filled several (v4.20)."""
     q = k.rxq[rxq]
+    if length > k.netdev[q.dev].hw_mtu:
+        RQ(k, q.dev, q.index).oversize_pkts_sw_drop += 1
+        q.oversize += 1
+        lost(k, packet, TOO_LONG)
+        return CONSUMED
     m = MPWQE_PAGE(k, q.dev, page_row)
     headroom = RQ(k, q.dev, q.index).headroom
-    dma_sync_single_range_for_cpu(k, cpu, length)
+    dma_sync_single_range_for_cpu(k, cpu, linear_size(headroom, length))
     if k.netdev[q.dev].xdp_prog != 0:
         verdict = run_program(k, cpu, rxq, address_of_page(m.page) + offset, length, packet)
         if verdict == CONSUMED:
@@ -362,20 +417,19 @@ def skb_from_mpwrq_nonlinear(k: Kernel, cpu: int, rxq: int, base: int, offset: i
         r.buff_alloc_err += 1
         return NONE
     head = min(RX_MAX_HEAD, length)
-    page = MPWQE_PAGE(k, q.dev, base + offset // PAGE_SIZE).page
-    dma_sync_single_range_for_cpu(k, cpu, head)
     at = offset
     left = head
     while left > 0:  # the head may end on the next page
         here = min(left, PAGE_SIZE - at % PAGE_SIZE)
         page = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE).page
-        copy_head(k, skb, address_of_page(page) + at % PAGE_SIZE, here)
+        copy_head(k, cpu, skb, address_of_page(page) + at % PAGE_SIZE, here)
         at += here
         left -= here
     left = length - head
     while left > 0:
         here = min(left, PAGE_SIZE - at % PAGE_SIZE)
         m = MPWQE_PAGE(k, q.dev, base + at // PAGE_SIZE)
+        dma_sync_single_range_for_cpu(k, cpu, here)
         m.used += 1
         share_page(k, cpu, skb, m.page)
         stride = 1 << r.stride_log

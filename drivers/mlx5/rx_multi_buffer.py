@@ -1,7 +1,8 @@
-"""mlx5 receive under an XDP program, packets that do not fit one page: several buffers are one packet.
+"""mlx5 receive, packets of several buffers of which the first is an skb's head: what an XDP program can look at.
 
-A legacy queue has them from v5.18, a striding queue from v6.4, where pages are counted in fragments: a buffer that the
-program cuts off, a packet that is transmitted and one that is passed on all take one fragment of each page with them.
+A legacy queue has them from v5.18, with a program or without; a striding queue with a program only, from v6.4, where
+pages are counted in fragments: a buffer that the program cuts off, a packet that is transmitted and one that is passed
+on all take one fragment of each page with them.
 Source: en_rx.c (mlx5e_skb_from_cqe_nonlinear, mlx5e_skb_from_cqe_mpwrq_nonlinear), v5.18 to v6.12, with what later
 releases mended there: an skb is built from what the program has left (v6.18), and cut buffers count (v7.0).
 """
@@ -25,47 +26,53 @@ from .xdp import CONSUMED, REDIRECTED, hand_over_frag, hand_over_page, mlx5e_fil
 
 
 @kernel_function(name="mlx5e_skb_from_cqe_nonlinear")
-def skb_from_cqe_multi_buffer(k: Kernel, cpu: int, rxq: int, row: int, length: int, packet: int) -> int:
-    """Legacy (v5.18): the first fragment is the skb's head; no two packets share a page."""
+def skb_from_cqe_in_place(k: Kernel, cpu: int, rxq: int, row: int, length: int, packet: int) -> int:
+    """Legacy (v5.18), with or without a program: the first fragment is the skb's head, the others are its frags.
+
+    Packets share pages only where there is no program.
+    """
     q = k.rxq[rxq]
     r = RQ(k, q.dev, q.index)
     first = FRAG(k, q.dev, row)
+    first_in_page = FRAG(k, q.dev, first.first)
+    page = first_in_page.page - 1
     left = length - min(length, r.frag_size[0])
-    dma_sync_single_range_for_cpu(k, cpu, length - left)
+    dma_sync_single_range_for_cpu(k, cpu, r.frag_stride[0])
     if k.netdev[q.dev].xdp_looks:
         charge(k, cpu, RX_PACKET_TOUCH)
-    address = address_of_page(first.page - 1) + first.offset
-    xdp = mlx5e_fill_xdp_buff(k, cpu, rxq, address, r.headroom, length - left, PAGE_SIZE, packet)
+    address = address_of_page(page) + first.offset
+    xdp = mlx5e_fill_xdp_buff(k, cpu, rxq, address, r.headroom, length - left, r.frag_stride[0], packet)
     parts = 1
     while left > 0:
         f = FRAG(k, q.dev, row + parts)
         here = min(left, r.frag_size[parts])
         dma_sync_single_range_for_cpu(k, cpu, here)
-        xdp_buff_add_frag(k, xdp, f.page - 1, f.offset, here)
+        xdp_buff_add_frag(k, xdp, FRAG(k, q.dev, f.first).page - 1, f.offset, here)
         left -= here
         parts += 1
-    verdict = mlx5e_xdp_handle(k, cpu, rxq, xdp)
     x = k.xdp_buff[xdp]
-    kept = x.nr_frags + 1
-    for part in range(kept, parts):  # the program cut them off, and they went back to the pool
-        hand_over_frag(k, cpu, rxq, row + part, REDIRECTED)
-    if verdict == CONSUMED:
-        return CONSUMED
-    if verdict != XDP_PASS:
-        for part in range(kept):
-            hand_over_frag(k, cpu, rxq, row + part, verdict)
-        return verdict
-    page = first.page - 1
-    skb = build_linear_skb(k, cpu, rxq, page, first.offset, PAGE_SIZE, x.data - x.hard_start, x.data_end - x.data)
+    if k.netdev[q.dev].xdp_prog != 0:
+        verdict = mlx5e_xdp_handle(k, cpu, rxq, xdp)
+        kept = x.nr_frags + 1
+        for part in range(kept, parts):  # the program cut them off, and they went back to the pool
+            hand_over_frag(k, cpu, rxq, row + part, REDIRECTED)
+        if verdict == CONSUMED:
+            return CONSUMED
+        if verdict != XDP_PASS:
+            for part in range(kept):
+                hand_over_frag(k, cpu, rxq, row + part, verdict)
+            return verdict
+    headroom = x.data - x.hard_start
+    skb = build_linear_skb(k, cpu, rxq, page, first.offset, r.frag_stride[0], headroom, x.data_end - x.data)
     if skb == NONE:
         return NONE
-    first.used += 1
+    first_in_page.used += 1
     share_page(k, cpu, skb, page)
     for i in range(x.nr_frags):
         f = FRAG(k, q.dev, row + 1 + i)
-        f.used += 1
+        FRAG(k, q.dev, f.first).used += 1
         share_page(k, cpu, skb, x.frag_page[i])
-        skb_add_rx_frag(k, cpu, skb, x.frag_page[i], x.frag_offset[i], x.frag_size[i], PAGE_SIZE)
+        skb_add_rx_frag(k, cpu, skb, x.frag_page[i], x.frag_offset[i], x.frag_size[i], r.frag_stride[1 + i])
     return skb
 
 

@@ -144,6 +144,7 @@ table(
         ("fn_poll", "i4"),  # such a queue: call-path number of the part of the poll function that cleans it
         ("head", "i8"),  # next to clean
         ("tail", "i8"),  # next to post
+        ("more", "i8"),  # descriptors in use, beyond the one of each packet
         ("packets", "i8"),
         ("bytes", "i8"),
         ("stopped", "i8"),

@@ -147,7 +147,7 @@ def tx_completed(k: Kernel, cpu: int, txq: int) -> None:
     q.completed_bytes = 0
     if k.netdev[q.dev].bql:
         netdev_tx_completed_queue(k, cpu, txq, count)
-    if q.xoff & XOFF_DRIVER and q.tail - q.head < q.limit:
+    if q.xoff & XOFF_DRIVER and q.tail - q.head + q.more < q.limit:
         q.xoff &= ~XOFF_DRIVER
     if q.xoff == 0 and q.qlen > 0 and q.scheduled == 0:
         netif_schedule_queue(k, cpu, txq)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netemu import Page
 from netemu.drivers.mlx5.layout import CACHE_SIZE, RQ
-from netemu.drivers.mlx5.pages import mlx5e_rx_cache_get, mlx5e_rx_cache_put
+from netemu.drivers.mlx5.pages import mlx5e_page_alloc_mapped, mlx5e_rx_cache_get, mlx5e_rx_cache_put
 from netemu.mm.layout import NONE, PG_PFMEMALLOC
 from tests.drivers.stepping import Stepper
 
@@ -175,3 +175,15 @@ def test_an_era_without_the_cache_has_no_counters_for_it() -> None:
     without = Stepper("mlx5", "v6.6").device.ethtool()
     assert {f"rx_{name}" for name in COUNTERS} <= with_cache.keys()
     assert not [name for name in without if "cache_" in name]
+
+
+@pytest.mark.parametrize(("era", "recycled"), [("v4.19", 0), ("v5.0", 0), ("v5.4", 1), ("v6.1", 1)])
+def test_a_page_that_cannot_be_mapped_is_freed_and_from_v5_3_on_recycled(era: str, recycled: int) -> None:
+    nic = Stepper("mlx5", era, options={"rq": "legacy"})
+    free = nic.k.zone[0].free + nic.k.pcp[0].count
+    nic.machine.inject("dma", nth=1)
+    with nic.machine.napi(0):
+        assert mlx5e_page_alloc_mapped.interpreted()(nic.k, 0, nic.rxq) == NONE
+    assert nic.pool.recycle_cached == recycled
+    assert (nic.k.zone[0].free + nic.k.pcp[0].count == free) is (recycled == 0)
+    assert nic.leaks() == []

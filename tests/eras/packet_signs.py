@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netemu import Machine, SkBuff
-from netemu.drivers.mlx5.layout import PAGE_BIAS
+from netemu.drivers.mlx5.layout import PAGE_BIAS, RQ
 from netemu.mm.layout import NAPI_FRAGS, NETDEV_FRAGS, NONE
 from netemu.mm.page_alloc import compound_head
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
@@ -91,6 +91,24 @@ def _pool_of_a_closed_queue(setting: Setting) -> str:
     nic = stepper(setting, "mlx5", options={"rq": "legacy"})
     nic.device.stop()
     return "waits for ever" if nic.pool.alive else "gone"
+
+
+@shows("mlx5_refill", bulks=8, partial=12, units=0)
+def _work_queue_entries_posted_when_twelve_are_missing(setting: Setting) -> int:
+    nic = stepper(setting, "mlx5", options={"rq": "legacy"})
+    for _ in range(12):
+        nic.receive(60)
+    posted: int = RQ(nic.k, 0, 0).pi
+    nic.refill()
+    return RQ(nic.k, 0, 0).pi - posted
+
+
+@shows("mlx5_jumbo_skb", copied_head=(256, 2048), in_place=(1664, 2048))
+def _linear_part_and_first_fragment_of_a_jumbo_frame(setting: Setting) -> tuple[int, int]:
+    nic = stepper(setting, "mlx5", mtu=9000, memory_mb=32, options={"rq": "legacy"})
+    skb = nic.receive(9000)
+    row = nic.k.skb[skb.number]
+    return row.len - row.data_len, nic.frags(skb)[1][2]
 
 
 @shows("mlx5_skb_build", {"skb_napi_cache": "reuse"}, build_skb=(1, 0), napi_build_skb=(0, 1))

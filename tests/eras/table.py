@@ -51,6 +51,8 @@ xdp_redirect_dev      at_once, v5.10 bulk
 xdp_redirect_flags    refused, v5.4 fallback
 mlx5_rx_cache         fifo256, v6.6 none
 mlx5_page_drop        put_page, v5.4 release_page
+mlx5_refill           bulks, v6.1 partial, v6.6 units
+mlx5_jumbo_skb        copied_head, v6.1 in_place
 mlx5_skb_build        build_skb, v6.6 napi_build_skb
 netsec_rx             netdev_alloc_skb, v5.0 napi_alloc_frag, v5.4 page_pool
 netsec_pool_sync      driver, v5.10 pool

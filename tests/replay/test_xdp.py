@@ -52,6 +52,8 @@ def test_what_is_sent_is_what_came_in(tmp_path: Path, driver: str, era: str, ver
 def test_verdicts_under_the_names_of_ethtool() -> None:
     sent = replayed("mlx5", "v6.1", "tx")["ethtool"]
     assert (sent["rx_xdp_tx_xmit"], sent["rx_xdp_tx_cqe"], sent["rx0_xdp_tx_xmit"]) == (400, 400, 400)
+    assert sent["rx0_xdp_tx_cqes"] == 400
+    assert not {"rx_xdp_tx_cqes", "rx0_xdp_tx_cqe"} & sent.keys()
     dropped = replayed("mlx5", "v6.1", "drop")["ethtool"]
     assert (dropped["rx_xdp_drop"], dropped["rx_packets"], dropped["rx_xdp_tx_xmit"]) == (400, 0, 0)
     redirected = replayed("mlx5", "v6.1", "redirect")["ethtool"]
