@@ -145,8 +145,8 @@ switch(
 switch(
     "pool_unlink",
     "never at_destroy",
-    "whether page_pool_destroy forgets the NAPI (v6.4) and the CPU (v6.9) of the consumer, so that late pages go to the "
-    "ring, where they are found",
+    "whether page_pool_destroy forgets the NAPI (v6.4) and the CPU (v6.9) of the consumer, so that late pages go to "
+    "the ring, where they are found",
 )
 switch(
     "pool_shutdown",
