@@ -47,6 +47,7 @@ class Netsec(Driver):
     def open(self, nic: Nic) -> None:
         if nic.page_parts > 1 and rx.part_size(nic.mtu) > PAGE_SIZE // nic.page_parts:
             raise UsageError(f"the recycle policy cuts pages into {nic.page_parts} parts: frames of netsec do not fit")
+        nic.k.netdev[nic.dev].tx_in_budget = int(nic.k.era[0].netsec_poll == rx.POLL_SHARED)
         nic.add_private(RING, 1)
         nic.add_private(DESC, DESC_NUM)
         nic.add_completion_ring(0, DESC_NUM)

@@ -12,7 +12,9 @@ from netemu.checks.conservation import take_stock
 from netemu.mm.layout import NR_FRAG_CACHES
 from netemu.mm.page_frag import page_frag_cache_drain
 from netemu.net.contents import address_of_page, skb_head_address
-from netemu.net.device_layout import ACTION_LOCAL
+from netemu.net.device_layout import ACTION_LOCAL, PHASE_NONE
+from netemu.net.interrupts import __napi_schedule as napi_schedule
+from netemu.net.napi import net_rx_action_begin, poll_begin, softirq_leave, softirq_step
 
 MEMORY_MB = 16
 LONGEST = 10_000
@@ -67,6 +69,20 @@ class Stepper:
             result: int = self.driver.rx_poll_one(self.k, 0, self.rxq, 64)
         self.machine.check()
         return result
+
+    def napi_poll(self) -> tuple[int, int]:
+        """One whole poll, all that was sent being on the wire by now: transmissions cleaned, and its work."""
+        n = self.k.napi[self.rxq]
+        self.k.cpu[0].clock += 10**10
+        if not n.scheduled:
+            napi_schedule.interpreted()(self.k, 0, self.rxq)
+        net_rx_action_begin.interpreted()(self.k, 0)
+        poll_begin.interpreted()(self.k, 0)
+        while n.phase != PHASE_NONE:
+            softirq_step.interpreted()(self.k, 0)
+        softirq_leave.interpreted()(self.k, 0)
+        self.machine.check()
+        return n.tx_cleaned, n.work
 
     def receive(self, frame: int | bytes) -> SkBuff:
         """A frame arrives and is processed; its skb."""
