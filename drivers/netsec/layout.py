@@ -56,6 +56,17 @@ switch(
     "who syncs receive pages for the device: the driver on allocation, or the pool (v5.5)",
 )
 switch(
+    "netsec_pool_node",
+    "cpu0 any",
+    "memory node of the receive pages of netsec: that of CPU 0, or that of the CPU that allocates them (v5.5)",
+)
+switch(
+    "netsec_xdp_bytes",
+    "uncounted counted",
+    "whether the bytes of XDP frames count in the byte queue limits and statistics of netsec, whose transmit queue "
+    "they share with packets (v5.5)",
+)
+switch(
     "netsec_skb_recycle",
     "release_page mark",
     "a netsec page that leaves with an skb: let go by the pool, or marked so that freeing the skb brings it back "

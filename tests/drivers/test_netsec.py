@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from netemu import Machine
 from netemu.drivers.netsec.layout import DESC, RING
 from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.mm.page_alloc import compound_head
 from netemu.net.device_layout import ACTION_FORWARD, NO_DESCRIPTOR, OVERSIZE, RECEIVED
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
+from netemu.netdevice import DeviceSettings
 from netemu.profiles.eras import era_names
 from tests.drivers.stepping import Stepper, refcounts
+from tests.drivers.xdp_stepping import Xdp
 
 ERAS = era_names()
 WITH_POOL = ERAS[2:]
@@ -87,6 +90,25 @@ def test_the_pool_syncs_from_v5_5_on(era: str) -> None:
         assert (p.flags, p.max_len, p.offset) == (PP_FLAG_DMA_MAP, 0, 0)
     else:
         assert (p.flags, p.max_len, p.offset) == (PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, 3520, 256)
+
+
+@pytest.mark.parametrize("era", WITH_POOL)
+def test_receive_pages_of_v5_4_are_of_the_node_of_cpu_0_and_later_of_the_polling_cpu(era: str) -> None:
+    machine = Machine(era=era, cpus=2, nodes=2, memory_mb=32)
+    nic = machine.netdev("netsec", settings=DeviceSettings(irq_affinity=[1]))
+    assert {machine.k.pages[page].nid for page in nic.pages_held()} == {0 if era == "v5.4" else 1}
+
+
+@pytest.mark.parametrize("era", WITH_POOL)
+def test_xdp_frames_are_in_the_byte_queue_limits_from_v5_5_on(era: str) -> None:
+    nic = Xdp("netsec", era, "tx")
+    for _ in range(20):
+        nic.process(1000)
+    assert nic.napi_poll() == (20, 0)
+    limits, sent = nic.k.dql[nic.txq], nic.k.netdev[0]
+    counted = 0 if era == "v5.4" else 20_000
+    assert (limits.num_queued, limits.num_completed) == (counted, counted)
+    assert (sent.tx_packets, sent.tx_bytes) == (20, counted)
 
 
 @pytest.mark.parametrize("era", WITH_POOL)

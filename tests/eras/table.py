@@ -57,6 +57,8 @@ mlx5_skb_build        build_skb, v6.6 napi_build_skb
 netsec_rx             netdev_alloc_skb, v5.0 napi_alloc_frag, v5.4 page_pool
 netsec_poll           shared, v5.0 repeats, v5.4 one_pass
 netsec_pool_sync      driver, v5.10 pool
+netsec_pool_node      cpu0, v5.10 any
+netsec_xdp_bytes      uncounted, v5.10 counted
 netsec_skb_recycle    release_page, v6.1 mark
 """
 

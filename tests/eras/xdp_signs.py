@@ -129,6 +129,14 @@ def _signature_and_mark_of_a_packet_on_the_other_cpu(setting: Setting) -> tuple[
     return nic.k.pages[page].pp != 0, nic.k.skb[skb.number].pp_recycle
 
 
+@shows("netsec_xdp_bytes", PAGES_FROM_A_POOL, uncounted=(0, 0, 0), counted=(1000, 1000, 1000))
+def _bytes_queued_completed_and_sent_with_an_xdp_frame(setting: Setting) -> tuple[int, int, int]:
+    nic = device(setting, "tx", "netsec")
+    nic.napi_poll()
+    limits = nic.k.dql[nic.txq]
+    return limits.num_queued, limits.num_completed, nic.k.netdev[0].tx_bytes
+
+
 @shows("xdp_redirect_dev", at_once=(1, 0), bulk=(0, 1))
 def _frames_sent_and_collected_before_the_poll_ends(setting: Setting) -> tuple[int, int]:
     nic = Xdp("mlx5", setting.era, Program(to_device), switches=setting.switches, options=LEGACY)
