@@ -47,6 +47,7 @@ xdp_xmit_failure      driver_frees, v5.15 core_frees
 xdp_return            single, v5.15 bulk
 xdp_mem_lookup        id_or_put, v5.4 id, v6.1 page
 cpumap_pages          kept, v5.4 released, v6.6 recycled
+cpumap_skbs           single, v5.4 bulk
 xdp_redirect_dev      at_once, v5.10 bulk
 xdp_redirect_flags    refused, v5.4 fallback
 mlx5_rx_cache         fifo256, v6.6 none
