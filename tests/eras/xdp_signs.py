@@ -148,7 +148,7 @@ def _structs_allocated_alone_and_in_bulk_for_three_frames(setting: Setting) -> t
 @shows("netsec_xdp_bytes", PAGES_FROM_A_POOL, uncounted=(0, 0, 0), counted=(1000, 1000, 1000))
 def _bytes_queued_completed_and_sent_with_an_xdp_frame(setting: Setting) -> tuple[int, int, int]:
     nic = device(setting, "tx", "netsec")
-    nic.napi_poll()
+    nic.polls()
     limits = nic.k.dql[nic.txq]
     return limits.num_queued, limits.num_completed, nic.k.netdev[0].tx_bytes
 
