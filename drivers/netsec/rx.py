@@ -239,17 +239,24 @@ def leave_in_descriptor(k: Kernel) -> int:
 
 @kernel_function(traced=False, entry=True)
 def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
-    """Process the frame at the tail descriptor; 0: there is no memory, the packet stays there and the poll ends."""
+    """Process the frame at the tail descriptor; 0: there is no memory, the packet stays there and the poll ends.
+
+    In v4.19 a packet without a replacement for its skb is dropped, and the descriptor keeps that.
+    """
     q = k.rxq[rxq]
     ring = RING(k, q.dev, 0)
     e = k.cqe[q.cq_base + (q.cq_head & q.cq_mask)]
-    fresh = netsec_alloc_rx_data(k, cpu, rxq)
-    if fresh == NONE:
-        ring.alloc_failed += 1
-        return leave_in_descriptor(k)
     where = DESC(k, q.dev, ring.tail).where
     length = e.length
     packet = e.packet
+    fresh = netsec_alloc_rx_data(k, cpu, rxq)
+    if fresh == NONE:
+        ring.alloc_failed += 1
+        if k.era[0].netsec_rx != BUFFER_SKB:
+            return leave_in_descriptor(k)
+        no_skb_for(k, packet)
+        next_descriptor(k, cpu, rxq, where)
+        return 1
     charge(k, cpu, RX_PACKET_TOUCH)
     if k.era[0].netsec_rx == BUFFER_PAGE:
         dma_sync_single_range_for_cpu(k, cpu, length)

@@ -27,7 +27,20 @@ def test_the_ring_has_256_descriptors(era: str) -> None:
     assert [nic.arrive(60) for _ in range(2)] == [RECEIVED, NO_DESCRIPTOR]
 
 
-@pytest.mark.parametrize("era", ERAS)
+def test_without_a_replacement_the_packet_of_v4_19_is_dropped_and_its_skb_received_into_again() -> None:
+    nic = Stepper("netsec", "v4.19")
+    posted = nic.device.nic.private(DESC)["where"].tolist()
+    for _ in range(4):
+        assert nic.arrive(60) == RECEIVED
+    nic.machine.inject("skb", nth=2)
+    assert nic.polls() == [(0, 4)]
+    assert [nic.k.skb_packet[skb.number] for skb in nic.held()] == [0, 2, 3]
+    assert nic.device.nic.private(DESC)["where"][1] == posted[1]
+    assert (nic.k.run[0].dropped_no_skb, RING(nic.k, 0, 0).alloc_failed) == (1, 1)
+    assert nic.leaks() == []
+
+
+@pytest.mark.parametrize("era", ERAS[1:])
 def test_without_a_replacement_the_packet_waits_in_its_descriptor(era: str) -> None:
     nic = Stepper("netsec", era, memory_mb=8)
     taken = nic.exhaust_memory()
