@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netemu.errors import UsageError
-from netemu.mm.layout import PAGE_SIZE
+from netemu.mm.layout import NONE, PAGE_SIZE
 from netemu.net.page_pool_shutdown import page_pool_destroy
 from netemu.net.plugin import Driver, Nic, path_name
 from netemu.net.pool_layout import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
@@ -47,6 +47,7 @@ class Netsec(Driver):
     def open(self, nic: Nic) -> None:
         if nic.page_parts > 1 and rx.part_size(nic.mtu) > PAGE_SIZE // nic.page_parts:
             raise UsageError(f"the recycle policy cuts pages into {nic.page_parts} parts: frames of netsec do not fit")
+        nic.k.netdev[nic.dev].tx_in_budget = int(nic.k.era[0].netsec_poll == rx.POLL_SHARED)
         nic.add_private(RING, 1)
         nic.add_private(DESC, DESC_NUM)
         nic.add_completion_ring(0, DESC_NUM)
@@ -59,13 +60,14 @@ class Netsec(Driver):
 
     @staticmethod
     def _pool(nic: Nic) -> dict[str, int]:
-        """The pool maps; from v5.5 it syncs too."""
+        """The pool maps; from v5.5 it syncs too, and has pages of any node."""
+        nid = NONE if nic.k.era[0].netsec_pool_node != 0 else int(nic.k.cpu[0].numa_node)
         if nic.k.era[0].netsec_pool_sync == 0:
-            return {"flags": PP_FLAG_DMA_MAP}
+            return {"flags": PP_FLAG_DMA_MAP, "nid": nid}
         if nic.k.era[0].pool_dma_sync == 0:
             raise UsageError("netsec_pool_sync=pool needs a pool that can sync: set pool_dma_sync=yes too")
         flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV
-        return {"flags": flags, "max_len": RX_BUF_SIZE, "offset": RXBUF_HEADROOM}
+        return {"flags": flags, "nid": nid, "max_len": RX_BUF_SIZE, "offset": RXBUF_HEADROOM}
 
     def stop(self, nic: Nic) -> None:
         tx.free_frames(nic.k, nic.cpu(0), nic.txq(0), 0)

@@ -45,9 +45,26 @@ switch(
     "receive buffers of netsec: whole skbs (to v4.20), page fragments (v5.0), pages from a page_pool (v5.3)",
 )
 switch(
+    "netsec_poll",
+    "shared repeats one_pass",
+    "the poll function of netsec: cleans and receives in turn on one budget (to v4.20); cleans uncounted and looks for "
+    "received frames until there are none (v5.0); or looks once (v5.3)",
+)
+switch(
     "netsec_pool_sync",
     "driver pool",
     "who syncs receive pages for the device: the driver on allocation, or the pool (v5.5)",
+)
+switch(
+    "netsec_pool_node",
+    "cpu0 any",
+    "memory node of the receive pages of netsec: that of CPU 0, or that of the CPU that allocates them (v5.5)",
+)
+switch(
+    "netsec_xdp_bytes",
+    "uncounted counted",
+    "whether the bytes of XDP frames count in the byte queue limits and statistics of netsec, whose transmit queue "
+    "they share with packets (v5.5)",
 )
 switch(
     "netsec_skb_recycle",

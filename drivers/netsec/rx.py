@@ -49,6 +49,9 @@ BUFFER_SKB = 0
 BUFFER_FRAGMENT = 1
 BUFFER_PAGE = 2
 
+POLL_SHARED = 0
+POLL_REPEATS = 1
+
 CONSUMED = -2
 """Instead of an skb: the XDP program kept the packet from the stack."""
 
@@ -208,20 +211,52 @@ def free_buffer(k: Kernel, cpu: int, rxq: int, where: int, direct: int) -> None:
         page_pool_put_page(k, cpu, k.rxq[rxq].pool, where // PAGE_SIZE, EVERYTHING, direct)
 
 
+@inlined
+def next_descriptor(k: Kernel, cpu: int, rxq: int, where: int) -> None:
+    """Done with the tail descriptor, which goes back to the NIC with the buffer at ``where``."""
+    q = k.rxq[rxq]
+    ring = RING(k, q.dev, 0)
+    rx_fill(k, q.dev, ring.tail, where)
+    ring.tail = (ring.tail + 1) % DESC_NUM
+    q.cq_head += 1
+    ring_rx_doorbell(k, cpu, rxq)
+
+
+@inlined
+def no_skb_for(k: Kernel, packet: int) -> None:
+    """The packet is dropped for want of memory."""
+    k.run[0].dropped_no_skb += 1
+    lost(k, packet, NO_SKB)
+
+
+@inlined
+def leave_in_descriptor(k: Kernel) -> int:
+    """The packet stays where it is: 1 when this poll looks at it again (v5.0), 0 when the next one does."""
+    if k.era[0].netsec_poll == POLL_REPEATS:
+        return 1
+    return 0
+
+
 @kernel_function(traced=False, entry=True)
 def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
-    """Process the frame at the tail descriptor; 0 when there is no replacement buffer and it has to wait."""
+    """Process the frame at the tail descriptor; 0: there is no memory, the packet stays there and the poll ends.
+
+    In v4.19 a packet without a replacement for its skb is dropped, and the descriptor keeps that.
+    """
     q = k.rxq[rxq]
     ring = RING(k, q.dev, 0)
     e = k.cqe[q.cq_base + (q.cq_head & q.cq_mask)]
+    where = DESC(k, q.dev, ring.tail).where
+    length = e.length
+    packet = e.packet
     fresh = netsec_alloc_rx_data(k, cpu, rxq)
     if fresh == NONE:
         ring.alloc_failed += 1
-        return 0
-    d = DESC(k, q.dev, ring.tail)
-    where = d.where
-    length = e.length
-    packet = e.packet
+        if k.era[0].netsec_rx != BUFFER_SKB:
+            return leave_in_descriptor(k)
+        no_skb_for(k, packet)
+        next_descriptor(k, cpu, rxq, where)
+        return 1
     charge(k, cpu, RX_PACKET_TOUCH)
     if k.era[0].netsec_rx == BUFFER_PAGE:
         dma_sync_single_range_for_cpu(k, cpu, length)
@@ -236,15 +271,14 @@ def rx_poll_one(k: Kernel, cpu: int, rxq: int, _budget: int) -> int:
         linear = x.data_end - x.data
         skb = skb_on_buffer(k, cpu, rxq, where, headroom, linear)
     if skb == NONE:
-        k.run[0].dropped_no_skb += 1
-        lost(k, packet, NO_SKB)
+        if k.era[0].netsec_rx == BUFFER_FRAGMENT:
+            free_buffer(k, cpu, rxq, fresh, 1)
+            return leave_in_descriptor(k)
+        no_skb_for(k, packet)
         free_buffer(k, cpu, rxq, where, 1)
     elif skb != CONSUMED and k.era[0].netsec_rx == BUFFER_PAGE:
         part_with_page(k, cpu, rxq, skb, where // PAGE_SIZE)
-    rx_fill(k, q.dev, ring.tail, fresh)
-    ring.tail = (ring.tail + 1) % DESC_NUM
-    q.cq_head += 1
-    ring_rx_doorbell(k, cpu, rxq)
+    next_descriptor(k, cpu, rxq, fresh)
     if skb >= 0:
         deliver(k, cpu, rxq, skb, packet, length)
     return 1

@@ -83,9 +83,12 @@ def netsec_xdp_queue_one(k: Kernel, cpu: int, txq: int, frame: int, kind: int) -
         maintain_lines(k, cpu, k.xdp_frame[frame].len)
     else:
         dma_sync_single_range_for_device(k, cpu, k.xdp_frame[frame].len)
-    if k.netdev[q.dev].bql:
+    counted = k.era[0].netsec_xdp_bytes != 0
+    if counted and k.netdev[q.dev].bql:
         netdev_tx_sent_queue(k, txq, k.xdp_frame[frame].len)
     xdp_post(k, cpu, txq, frame, kind)
+    if not counted:  # when it is done neither
+        k.txd[q.base + ((q.tail - 1) & q.mask)].bytes = 0
     return True
 
 

@@ -14,9 +14,10 @@ from ..engine.spinlock import lock_class, spin_lock_inlined, spin_unlock
 from ..mm.layout import NONE, PAGE_SIZE
 from .journey import BY_CPUMAP, lost
 from .page_pool import RING_LOCK, RING_SLOT, RING_UNLOCK, page_pool_release_page
-from .skb_alloc import __build_skb, skb_data_align, skb_mark_for_recycle, skb_put, skb_reserve
+from .skb_alloc import __build_skb, build_skb_around, skb_data_align, skb_mark_for_recycle, skb_put, skb_reserve
 from .skb_data import skb_add_rx_frag
 from .skb_layout import SHARED_INFO_SIZE
+from .skb_slab import alloc_struct_list
 from .stack import netif_receive_skb_internal
 from .xdp_frame import frame_forget, frame_page, xdp_return_frame, xdp_return_frame_rx_napi
 from .xdp_layout import (
@@ -31,6 +32,7 @@ RINGS = lock_class("cpumap ptr_ring", MAX_CPUMAP_ENTRIES)
 
 KEPT = 0
 RELEASED = 1
+SINGLE = 0
 FAR = 2**62
 
 
@@ -92,8 +94,11 @@ def cpu_map_bq_enqueue(k: Kernel, cpu: int, entry: int, frame: int) -> None:
 
 
 @kernel_function
-def cpu_map_build_skb(k: Kernel, cpu: int, frame: int) -> int:
-    """A packet around the frame's memory, which leaves its pool or is marked to come back.  NONE: no struct."""
+def cpu_map_build_skb(k: Kernel, cpu: int, frame: int, skb: int) -> int:
+    """A packet around the frame's memory, which leaves its pool or is marked to come back.  NONE: no struct.
+
+    ``skb``: the struct, if it comes from a bulk allocation.
+    """
     f = k.xdp_frame[frame]
     pages = k.era[0].cpumap_pages
     page = frame_page(k, frame)
@@ -105,7 +110,10 @@ def cpu_map_build_skb(k: Kernel, cpu: int, frame: int) -> int:
     room = f.frame_sz
     if k.era[0].xdp_frame_sz == 0:
         room = skb_data_align(f.len + headroom) + SHARED_INFO_SIZE
-    skb = __build_skb(k, cpu, page, offset, room)
+    if k.era[0].cpumap_skbs == SINGLE:
+        skb = __build_skb(k, cpu, page, offset, room)
+    else:
+        skb = build_skb_around(k, cpu, skb, page, offset, room)
     if skb == NONE:
         return NONE
     skb_reserve(k, skb, headroom)
@@ -127,6 +135,17 @@ def cpu_map_build_skb(k: Kernel, cpu: int, frame: int) -> int:
 
 
 @inlined
+def struct_for_frame(k: Kernel, entry: int) -> int:
+    """The next of the structs that the kthread has allocated in bulk.  NONE: there was no memory, or it does not."""
+    e = k.cpumap_entry[entry]
+    skb = e.skbs - 1
+    if skb != NONE:
+        e.skbs = k.skb[skb].next
+        k.skb[skb].next = 0
+    return skb
+
+
+@inlined
 def cpumap_frame(k: Kernel, cpu: int, entry: int) -> None:
     """Take the oldest frame of the ring through the stack."""
     e = k.cpumap_entry[entry]
@@ -135,7 +154,7 @@ def cpumap_frame(k: Kernel, cpu: int, entry: int) -> None:
     e.batch -= 1
     e.processed += 1
     fetch_line(k, cpu, k.xdp_frame[frame].line)
-    skb = cpu_map_build_skb(k, cpu, frame)
+    skb = cpu_map_build_skb(k, cpu, frame, struct_for_frame(k, entry))
     if skb == NONE:
         k.xdp[0].cpumap_drops += 1
         lost(k, k.xdp_frame[frame].packet, BY_CPUMAP)
@@ -162,6 +181,8 @@ def cpu_map_kthread_step(k: Kernel, cpu: int) -> None:
         e.batch = min(e.tail - e.head, CPUMAP_BATCH)
         enter(k, cpu, KTHREAD)
         e.node = c.node
+        if k.era[0].cpumap_skbs != SINGLE:
+            e.skbs = alloc_struct_list(k, cpu, e.batch) + 1
     c.node = e.node
     c.bh_disabled += 1
     cpumap_frame(k, cpu, best)

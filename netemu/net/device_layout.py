@@ -78,6 +78,7 @@ table(
         ("fn_rx", "i4"),
         ("fn_refill", "i4"),
         ("tx_cq_budget", "i4"),
+        ("tx_in_budget", "i4"),  # 1: its poll function looks for both in turn, and cleaned transmissions count too
         ("xdp_prog", "i8"),  # address of the XDP program, for indirect(); 0: none
         ("xdp_python", "i8"),  # what xdp_guarded and xdp_batched call, for call_python()
         ("xdp_strict", "i4"),  # 1: a verdict that there is not is a fault, as xdp_checked has it
@@ -190,6 +191,7 @@ table(
         ("work", "i4"),
         ("tx_work", "i4"),  # of the queue at hand
         ("tx_cleaned", "i4"),  # in this poll, of all its queues
+        ("round", "i4"),  # tx_in_budget: what this poll had done when it last began with transmissions
         ("tx_busy", "i4"),  # a queue had more completions than its budget
         ("cleaning", "i4"),  # transmit queue being cleaned
         ("refill_short", "i4"),

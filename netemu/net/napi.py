@@ -158,6 +158,7 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     n.work = 0
     n.tx_work = 0
     n.tx_cleaned = 0
+    n.round = 0
     n.tx_busy = 0
     n.cleaning = n.txq
     n.refill_short = 0
@@ -167,6 +168,13 @@ def poll_begin(k: Kernel, cpu: int) -> None:
     enter(k, cpu, d.fn_poll)
     n.poll_node = k.cpu[cpu].node
     begin_phase(k, cpu, napi, PHASE_TX, d.fn_tx)
+
+
+@inlined
+def budget_used(k: Kernel, napi: int) -> int:
+    """What this poll has done of its weight: packets received, and transmissions cleaned where they share it."""
+    n = k.napi[napi]
+    return n.work + n.tx_cleaned * k.netdev[n.dev].tx_in_budget
 
 
 @kernel_function
@@ -184,13 +192,13 @@ def poll_end(k: Kernel, cpu: int, napi: int) -> None:
     n = k.napi[napi]
     n.phase = PHASE_NONE
     s.napi = 0
-    busy = n.work >= NAPI_POLL_WEIGHT or n.tx_busy or n.refill_short
+    busy = budget_used(k, napi) >= NAPI_POLL_WEIGHT or n.tx_busy or n.refill_short
     if busy:
         s.budget -= NAPI_POLL_WEIGHT
         k.repoll_list[cpu * MAX_QUEUES + s.repolled] = napi
         s.repolled += 1
     else:
-        s.budget -= n.work
+        s.budget -= budget_used(k, napi)
         k.cpu[cpu].node = n.poll_node
         napi_complete_done(k, cpu, napi)
     record_span(k, cpu, napi, n.started, n.work, n.tx_cleaned)
@@ -230,6 +238,20 @@ def next_tx_queue(k: Kernel, cpu: int, napi: int) -> bool:
     return True
 
 
+@inlined
+def next_round(k: Kernel, cpu: int, napi: int) -> bool:
+    """Where both share the weight: look for transmissions again, unless there was nothing to do or it is used up."""
+    n = k.napi[napi]
+    used = budget_used(k, napi)
+    if used == n.round or used >= NAPI_POLL_WEIGHT:
+        return False
+    n.round = used
+    n.tx_work = 0
+    n.cleaning = n.txq
+    begin_phase(k, cpu, napi, PHASE_TX, k.netdev[n.dev].fn_tx)
+    return True
+
+
 @kernel_function(traced=False, inline=True)
 def softirq_step(k: Kernel, cpu: int) -> None:
     """One descriptor's worth of softirq work on this CPU."""
@@ -253,7 +275,8 @@ def softirq_step(k: Kernel, cpu: int) -> None:
     d = k.netdev[n.dev]
     ops = n.dev * NR_OPS
     if n.phase == PHASE_TX:
-        if n.tx_work < d.tx_cq_budget and tx_ready(k, cpu, n.cleaning):
+        room = n.tx_work < d.tx_cq_budget and budget_used(k, napi) < NAPI_POLL_WEIGHT
+        if room and tx_ready(k, cpu, n.cleaning):
             k.cpu[cpu].node = n.phase_node
             n.tx_work += 1
             n.tx_cleaned += 1
@@ -264,7 +287,7 @@ def softirq_step(k: Kernel, cpu: int) -> None:
         begin_phase(k, cpu, napi, PHASE_RX, d.fn_rx)
     if n.phase == PHASE_RX:
         q = k.rxq[n.rxq]
-        if n.work < NAPI_POLL_WEIGHT and q.cq_head != q.cq_tail:
+        if budget_used(k, napi) < NAPI_POLL_WEIGHT and q.cq_head != q.cq_tail:
             k.cpu[cpu].node = n.phase_node
             n.work += 1
             charge(k, cpu, d.fn_rx)
@@ -272,6 +295,8 @@ def softirq_step(k: Kernel, cpu: int) -> None:
             if indirect(k, k.ops[ops + OP_RX_POLL_ONE], cpu, n.rxq, NAPI_POLL_WEIGHT) != 0:
                 return
         xdp_rx_poll_complete(k, cpu)
+        if d.tx_in_budget != 0 and next_round(k, cpu, napi):
+            return
         begin_phase(k, cpu, napi, PHASE_REFILL, d.fn_refill)
     k.cpu[cpu].node = n.phase_node
     charge(k, cpu, d.fn_refill)

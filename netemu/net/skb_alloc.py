@@ -123,14 +123,25 @@ def skb_set_page_head(k: Kernel, skb: int, pfn: int, offset: int) -> None:
         r.pfmemalloc = 1
 
 
-@kernel_function(inline=True)
-def __build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
-    """A struct from the slab around page memory.  NONE: no memory, and the caller still owns the page."""
-    skb = kmem_cache_alloc(k, cpu)
+@inlined
+def around_page(k: Kernel, cpu: int, skb: int, pfn: int, offset: int, size: int) -> int:
+    """A struct, if there is one, around page memory."""
     if skb != NONE:
         skb_init(k, cpu, skb, size)
         skb_set_page_head(k, skb, pfn, offset)
     return skb
+
+
+@kernel_function(inline=True)
+def __build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int:
+    """A struct from the slab around page memory.  NONE: no memory, and the caller still owns the page."""
+    return around_page(k, cpu, kmem_cache_alloc(k, cpu), pfn, offset, size)
+
+
+@kernel_function(inline=True)
+def build_skb_around(k: Kernel, cpu: int, skb: int, pfn: int, offset: int, size: int) -> int:
+    """The caller's struct around page memory (v5.2).  NONE: the caller has none, and still owns the page."""
+    return around_page(k, cpu, skb, pfn, offset, size)
 
 
 @kernel_function(entry=True, rare=True, inline=True)
@@ -144,11 +155,7 @@ def napi_build_skb(k: Kernel, cpu: int, pfn: int, offset: int, size: int) -> int
     """The same with the struct from this CPU's cache (v5.12); before that, the same as build_skb."""
     if k.era[0].skb_napi_cache == 0:
         return __build_skb(k, cpu, pfn, offset, size)
-    skb = napi_skb_cache_get(k, cpu)
-    if skb != NONE:
-        skb_init(k, cpu, skb, size)
-        skb_set_page_head(k, skb, pfn, offset)
-    return skb
+    return around_page(k, cpu, napi_skb_cache_get(k, cpu), pfn, offset, size)
 
 
 @kernel_function(traced=False, entry=True, rare=True)

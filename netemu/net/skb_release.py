@@ -22,6 +22,7 @@ from .skb_layout import (
     SKB_LIVE,
 )
 from .skb_slab import (
+    __kfree_skb_flush,
     kfree,
     kfree_skbmem,
     kmem_cache_free,
@@ -203,23 +204,37 @@ def dev_kfree_skb_any(k: Kernel, cpu: int, skb: int) -> None:
         consume_skb(k, cpu, skb)
 
 
-@kernel_function(name="net_tx_action", traced=False, entry=True, rare=True)
-def free_completion_queue(k: Kernel, cpu: int) -> None:
-    """The first half of net_tx_action: free the packets that interrupt handlers have left, newest first."""
-    skb = k.completion_queue[cpu] - 1
-    k.completion_queue[cpu] = 0
-    while skb != NONE:
-        following = k.skb[skb].next - 1
-        __kfree_skb(k, cpu, skb)
-        skb = following
+@inlined
+def free_into_cache(k: Kernel, cpu: int, skb: int) -> None:
+    """Free in softirq an skb that is no fast clone: the struct goes to this CPU's cache."""
+    skb_release_all(k, cpu, skb, 1)
+    k.slab[0].live -= 1
+    napi_skb_cache_put(k, cpu, skb)
 
 
 @kernel_function(name="__kfree_skb_defer", entry=True, rare=True)
 def kfree_skb_defer(k: Kernel, cpu: int, skb: int) -> None:
     """Free from a poll loop without looking at the users: the struct goes to this CPU's cache."""
-    skb_release_all(k, cpu, skb, 1)
-    k.slab[0].live -= 1
-    napi_skb_cache_put(k, cpu, skb)
+    free_into_cache(k, cpu, skb)
+
+
+@kernel_function(name="net_tx_action", traced=False, entry=True, rare=True)
+def free_completion_queue(k: Kernel, cpu: int) -> None:
+    """The first half of net_tx_action: free the packets that interrupt handlers have left, newest first.
+
+    Their structs go to this CPU's cache, which is emptied at the end (to v5.11).
+    """
+    skb = k.completion_queue[cpu] - 1
+    k.completion_queue[cpu] = 0
+    while skb != NONE:
+        following = k.skb[skb].next - 1
+        if k.skb[skb].fclone == SKB_FCLONE_UNAVAILABLE:
+            free_into_cache(k, cpu, skb)
+        else:
+            __kfree_skb(k, cpu, skb)
+        skb = following
+    if k.era[0].skb_napi_cache == 0:
+        __kfree_skb_flush(k, cpu)
 
 
 @kernel_function(entry=True, rare=True)

@@ -195,24 +195,59 @@ def kfree_skbmem(k: Kernel, cpu: int, skb: int) -> None:
         free_fclones(k, cpu, pair)
 
 
+@inlined
+def too_few_structs(k: Kernel, count: int) -> bool:
+    """Is there no memory for ``count`` structs at once?"""
+    s = k.slab[0]
+    return injected(k, SKB_SITE) or (s.skb_limit != 0 and s.skb_limit <= count)
+
+
+@inlined
+def take_bulk_struct(k: Kernel, cpu: int, at: int) -> int:
+    """The struct for place ``at`` of a bulk allocation.  NONE: the slab has no more."""
+    charge(k, cpu, BULK_STRUCT)
+    slab_take(k, cpu)
+    skb = slab_pop_skb(k, cpu)
+    if skb != NONE:
+        tracepoint(k, HEAD_BULK_ALLOC, skb, at)
+    return skb
+
+
 @kernel_function
 def kmem_cache_alloc_bulk(k: Kernel, cpu: int, count: int) -> int:
     """``count`` structs into this CPU's napi cache, all or none."""
-    s = k.slab[0]
-    if injected(k, SKB_SITE) or (s.skb_limit != 0 and s.skb_limit <= count):
+    if too_few_structs(k, count):
         return 0
     base = cpu * NAPI_SKB_CACHE_SIZE
     for i in range(count):
-        charge(k, cpu, BULK_STRUCT)
-        slab_take(k, cpu)
-        skb = slab_pop_skb(k, cpu)
+        skb = take_bulk_struct(k, cpu, i)
         if skb == NONE:
             return i
         k.napi_skb_cache[base + i] = skb
         k.skb[skb].state = SKB_IN_NAPI_CACHE
-        tracepoint(k, HEAD_BULK_ALLOC, skb, i)
-    s.head_bulk_allocs += 1
+    k.slab[0].head_bulk_allocs += 1
     return count
+
+
+@kernel_function(name="kmem_cache_alloc_bulk")
+def alloc_struct_list(k: Kernel, cpu: int, count: int) -> int:
+    """``count`` structs for the caller, all or none: the first of a list by skb.next.  NONE: no memory."""
+    first = NONE
+    if too_few_structs(k, count):
+        return first
+    last = NONE
+    for i in range(count):
+        skb = take_bulk_struct(k, cpu, i)
+        if skb == NONE:
+            return first
+        k.skb[skb].next = 0
+        if first == NONE:
+            first = skb
+        else:
+            k.skb[last].next = skb + 1
+        last = skb
+    k.slab[0].head_bulk_allocs += 1
+    return first
 
 
 @kernel_function

@@ -159,6 +159,7 @@ table(
         ("head", "i8"),
         ("tail", "i8"),
         ("batch", "i4"),  # frames of this round that are still to be handled
+        ("skbs", "i4"),  # + 1: structs allocated for them, a list by skb.next
         ("due", "i8"),  # when the kthread was woken, ps
         ("node", "i4"),  # call path of the kthread
         ("enqueued", "i8"),
@@ -215,6 +216,11 @@ switch(
     "kept released recycled",
     "a pool page that goes to another CPU as a packet: freed there behind the pool's back, let go by the pool (v5.3), "
     "or marked so that it comes back (v6.4)",
+)
+switch(
+    "cpumap_skbs",
+    "single bulk",
+    "sk_buff structs for frames on another CPU: one by one, or up to 8 in one request to the slab, all or none (v5.2)",
 )
 switch(
     "xdp_redirect_dev",

@@ -9,10 +9,12 @@ import numpy as np
 
 from netemu import Machine, Page, SkBuff
 from netemu.checks.conservation import take_stock
+from netemu.engine.layout import TABLES
 from netemu.mm.layout import NR_FRAG_CACHES
 from netemu.mm.page_frag import page_frag_cache_drain
 from netemu.net.contents import address_of_page, skb_head_address
-from netemu.net.device_layout import ACTION_LOCAL
+from netemu.net.device_layout import ACTION_LOCAL, NEVER
+from netemu.net.run import run_machine, start_agenda
 
 MEMORY_MB = 16
 LONGEST = 10_000
@@ -67,6 +69,24 @@ class Stepper:
             result: int = self.driver.rx_poll_one(self.k, 0, self.rxq, 64)
         self.machine.check()
         return result
+
+    def polls(self, steps: int = 10**6) -> list[tuple[int, int]]:
+        """An interrupt comes when all that was sent is on the wire, and the machine runs until it has nothing to do.
+
+        What each poll has cleaned, and its work; the consumer keeps what it gets.
+        """
+        k = self.k
+        k.run[0].hold = k.run[0].limit = NEVER
+        k.cpu[0].clock += 10**10
+        k.napi[self.rxq].irq_due = k.softirq[0].irq_due = k.cpu[0].clock
+        k.timeline[0].recording = 1
+        k.timeline[0].spans = 0
+        k.replace("span", np.zeros(64, TABLES["span"].dtype))
+        start_agenda(k, 0)
+        run_machine(k, 0, steps)
+        self.machine.check()
+        spans = k.arrays["span"][: k.timeline[0].spans]
+        return [(int(span["tx_work"]), int(span["work"])) for span in spans if span["napi"] == self.rxq]
 
     def receive(self, frame: int | bytes) -> SkBuff:
         """A frame arrives and is processed; its skb."""

@@ -11,6 +11,7 @@ from netemu.mm.page_alloc import compound_head
 from netemu.net.pool_layout import PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV
 from netemu.net.skb_coalesce import gro_start, skb_gro_receive, skb_try_coalesce
 from netemu.net.skb_release import skb_attempt_defer_free
+from netemu.netdevice import DeviceSettings
 from tests.drivers.stepping import Stepper
 from tests.eras.signs import Setting, shows
 
@@ -127,6 +128,18 @@ def _blocks_behind_the_ring_memory_of_a_packet_and_pools(setting: Setting) -> tu
     return seen
 
 
+@shows("netsec_poll", {"netsec_rx": "napi_alloc_frag"}, shared=(40, 24), repeats=(40, 61), one_pass=(40, 1))
+def _transmissions_cleaned_and_work_of_a_poll(setting: Setting) -> tuple[int, int]:
+    """40 and 60 of them wait, and there is no struct at first."""
+    nic = stepper(setting, "netsec")
+    for _ in range(40):
+        nic.transmit(nic.machine.alloc_skb(60))
+    for _ in range(60):
+        nic.arrive(60)
+    nic.machine.inject("skb", nth=1)
+    return nic.polls()[0]
+
+
 @shows("netsec_pool_sync", PAGES_FROM_A_POOL | {"netsec_skb_recycle": "mark"}, driver=(False, 257), pool=(True, 258))
 def _syncs_until_a_received_page_is_back(setting: Setting) -> tuple[bool, int]:
     """256 buffers and a replacement; a pool that syncs does so at each return too."""
@@ -134,6 +147,14 @@ def _syncs_until_a_received_page_is_back(setting: Setting) -> tuple[bool, int]:
     nic.receive(60)
     nic.consume()
     return bool(nic.pool.flags & PP_FLAG_DMA_SYNC_DEV), nic.k.dma[0].syncs
+
+
+@shows("netsec_pool_node", PAGES_FROM_A_POOL, cpu0=(256, 0), any=(0, 256))
+def _receive_pages_of_each_node_for_a_queue_polled_on_the_second(setting: Setting) -> tuple[int, int]:
+    machine = setting.machine(cpus=2, nodes=2, memory_mb=32)
+    nic = machine.netdev("netsec", settings=DeviceSettings(irq_affinity=[1]))
+    pages = [machine.k.pages[page].nid for page in nic.pages_held()]
+    return pages.count(0), pages.count(1)
 
 
 @shows("netsec_skb_recycle", PAGES_FROM_A_POOL, release_page=(1, 0), mark=(0, 1))

@@ -47,6 +47,7 @@ xdp_xmit_failure      driver_frees, v5.15 core_frees
 xdp_return            single, v5.15 bulk
 xdp_mem_lookup        id_or_put, v5.4 id, v6.1 page
 cpumap_pages          kept, v5.4 released, v6.6 recycled
+cpumap_skbs           single, v5.4 bulk
 xdp_redirect_dev      at_once, v5.10 bulk
 xdp_redirect_flags    refused, v5.4 fallback
 mlx5_rx_cache         fifo256, v6.6 none
@@ -55,7 +56,10 @@ mlx5_refill           bulks, v6.1 partial, v6.6 units
 mlx5_jumbo_skb        copied_head, v6.1 in_place
 mlx5_skb_build        build_skb, v6.6 napi_build_skb
 netsec_rx             netdev_alloc_skb, v5.0 napi_alloc_frag, v5.4 page_pool
+netsec_poll           shared, v5.0 repeats, v5.4 one_pass
 netsec_pool_sync      driver, v5.10 pool
+netsec_pool_node      cpu0, v5.10 any
+netsec_xdp_bytes      uncounted, v5.10 counted
 netsec_skb_recycle    release_page, v6.1 mark
 """
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from netemu import KernelBug
 from netemu.net.cpumap import bq_flush_to_queue, cpu_map_bq_enqueue, cpu_map_kthread_step
-from netemu.net.redirect import bpf_redirect_map, xdp_do_redirect
+from netemu.net.redirect import bpf_redirect_map, xdp_do_flush, xdp_do_redirect
 from netemu.net.xdp import bpf_xdp_adjust_head, bpf_xdp_adjust_tail
 from netemu.net.xdp_frame import xdp_convert_buff_to_frame, xdp_return_frame
 from netemu.net.xdp_layout import TO_CPUMAP, TO_DEVICE, XDP_PASS
-from tests.drivers.xdp_stepping import Program, Xdp, to_device
+from tests.drivers.xdp_stepping import Program, Xdp, to_device, to_map
 from tests.eras.packet_signs import PAGES_FROM_A_POOL, WAITING_POOL
 from tests.eras.signs import Setting, shows
 
@@ -127,6 +127,30 @@ def _signature_and_mark_of_a_packet_on_the_other_cpu(setting: Setting) -> tuple[
     cpu_map_kthread_step.interpreted()(nic.k, 0)
     (skb,) = nic.held()
     return nic.k.pages[page].pp != 0, nic.k.skb[skb.number].pp_recycle
+
+
+@shows("cpumap_skbs", single=(3, 0), bulk=(0, 1))
+def _structs_allocated_alone_and_in_bulk_for_three_frames(setting: Setting) -> tuple[int, int]:
+    nic = Xdp("mlx5", setting.era, Program(to_map), switches=setting.switches, options=LEGACY)
+    nic.machine.cpumap(2).add(1, cpu=0, queue_size=16)
+    slab = nic.k.slab[0]
+    before = slab.head_allocs, slab.head_bulk_allocs
+    for _ in range(3):
+        nic.arrive(1000)
+        nic.poll()
+    with nic.machine.softirq():
+        xdp_do_flush(nic.k, 0)
+    for _ in range(3):
+        cpu_map_kthread_step.interpreted()(nic.k, 0)
+    return slab.head_allocs - before[0], slab.head_bulk_allocs - before[1]
+
+
+@shows("netsec_xdp_bytes", PAGES_FROM_A_POOL, uncounted=(0, 0, 0), counted=(1000, 1000, 1000))
+def _bytes_queued_completed_and_sent_with_an_xdp_frame(setting: Setting) -> tuple[int, int, int]:
+    nic = device(setting, "tx", "netsec")
+    nic.polls()
+    limits = nic.k.dql[nic.txq]
+    return limits.num_queued, limits.num_completed, nic.k.netdev[0].tx_bytes
 
 
 @shows("xdp_redirect_dev", at_once=(1, 0), bulk=(0, 1))

@@ -7,8 +7,9 @@ import pytest
 import netemu
 from netemu.engine.kernel import kernel_function
 from netemu.engine.layout import Kernel
-from netemu.net.redirect import bpf_redirect_map
-from tests.drivers.xdp_stepping import Program, frame_of
+from netemu.net.cpumap import cpu_map_kthread_step
+from netemu.net.redirect import bpf_redirect_map, xdp_do_flush
+from tests.drivers.xdp_stepping import Program, Xdp, frame_of, to_map
 
 FRAMES = [frame_of(60 + n % 1400) for n in range(600)]
 
@@ -87,6 +88,38 @@ def test_a_page_comes_back_from_the_other_cpu_or_does_not(era: str, recycled: bo
     (pool,) = result["page_pool"]
     assert (pool["recycle-ring"] > 0) == recycled
     assert (result["pages"]["freed"] == 0) == recycled
+
+
+@pytest.mark.parametrize(("era", "bulk"), [("v4.19", False), ("v5.0", False), ("v5.4", True), ("v6.12", True)])
+def test_structs_come_up_to_8_at_a_time_from_v5_2_on(era: str, bulk: bool) -> None:
+    result = replayed(era, ToCpu(1, queue_size=1024), action="drop")
+    assert result.machine is not None
+    slab = result.machine.k.slab[0]
+    assert slab.head_allocs == (0 if bulk else len(FRAMES))
+    if bulk:
+        assert len(FRAMES) / 8 <= slab.head_bulk_allocs < len(FRAMES)
+        calls = {row["path"][-1]: row["path"] for row in result["callgraph"]}
+        assert calls["kmem_cache_alloc_bulk"][0] == "cpu_map_kthread_run"
+        assert calls["build_skb_around"][-2] == "cpu_map_build_skb"
+
+
+@pytest.mark.parametrize(("era", "dropped"), [("v5.0", 1), ("v5.4", 5), ("v6.1", 5)])
+def test_without_memory_for_all_structs_of_a_round_all_its_frames_are_dropped(era: str, dropped: int) -> None:
+    nic = Xdp("mlx5", era, Program(to_map), options={"rq": "legacy"})
+    cpumap = nic.machine.cpumap(2)
+    cpumap.add(1, cpu=0, queue_size=16)
+    for _ in range(5):
+        nic.arrive(1000)
+        nic.poll()
+    with nic.machine.softirq():
+        xdp_do_flush(nic.k, 0)
+    nic.machine.inject("skb", nth=1)
+    entry = nic.k.cpumap_entry[0]
+    while entry.head != entry.tail:
+        cpu_map_kthread_step.interpreted()(nic.k, 0)
+    assert len(nic.held()) == 5 - dropped
+    assert nic.k.xdp[0].cpumap_drops == dropped
+    assert nic.leaks() == []
 
 
 def test_an_entry_has_a_cpu_of_the_machine_and_a_ring_of_at_most_16384() -> None:

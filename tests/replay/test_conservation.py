@@ -84,10 +84,15 @@ def test_any_frames_in_any_setup_add_up(
 @pytest.mark.parametrize("era", ["v4.19", "v6.1", "v6.12"])
 @pytest.mark.parametrize("setup", ["mlx5 striding", "mlx5 legacy", "netsec"])
 def test_memory_that_runs_out_delays_packets_and_loses_none(setup: str, era: str) -> None:
+    """But for netsec of v4.19, which receives the next packet into the skb that it has."""
     hold = 20_000 if setup == "netsec" else 3_000
     data = run(traces.path("router-imix.pcap"), era=era, action="local", hold_us=hold, memory_mb=6, **SETUPS[setup])
     plenty = run(traces.path("router-imix.pcap"), era=era, action="local", hold_us=hold, **SETUPS[setup])
-    assert data["packets"]["delivered"] == plenty["packets"]["delivered"] == 3600
+    assert plenty["packets"]["delivered"] == 3600
+    if (setup, era) == ("netsec", "v4.19"):
+        assert data["packets"]["dropped"]["no_skb"] == 3600 - data["packets"]["delivered"] > 0
+        return
+    assert data["packets"]["delivered"] == 3600
     assert data["virtual_ns"] > plenty["virtual_ns"]
     if setup != "netsec":
         assert data["ethtool"]["rx_buff_alloc_err"] > plenty["ethtool"]["rx_buff_alloc_err"] == 0
