@@ -54,7 +54,7 @@ class Netsec(Driver):
         nic.add_tx_ring(0, DESC_NUM, DESC_NUM - TX_ROOM + 1)
         if nic.k.era[0].netsec_rx == rx.BUFFER_PAGE:
             direction = DMA_BIDIRECTIONAL if nic.xdp else DMA_FROM_DEVICE
-            named = nic.k.era[0].pool_direct == 2  # netsec does so in v6.12
+            named = int(nic.k.era[0].pool_direct == 2)  # netsec does so in v6.12
             pool = nic.create_page_pool(0, names_napi=named, size=DESC_NUM, dma_dir=direction, **self._pool(nic))
             nic.register_xdp(0, MEM_TYPE_PAGE_POOL, pool)
 

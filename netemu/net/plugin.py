@@ -71,11 +71,11 @@ class Nic:
         """A private table as a numpy array."""
         return self.k.private_array(self.dev, owned)
 
-    def create_page_pool(self, index: int, *, names_napi: bool = True, **params: int) -> int:
+    def create_page_pool(self, index: int, *, names_napi: int = 1, **params: int) -> int:
         """A page_pool for receive queue ``index``; parameters as :meth:`netemu.Machine.page_pool`.
 
-        ``names_napi``: the driver names its NAPI as the consumer, so that pages of packets freed while it polls go to
-        the pool's cache (from v6.4 on).
+        ``names_napi``: 1 when the driver names its NAPI as the consumer: pages of packets that are freed while it polls
+        go to the pool's cache then (from v6.4 on).
         """
         from .pool_setup import create_page_pool
 

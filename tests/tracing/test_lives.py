@@ -43,7 +43,7 @@ def test_a_forwarded_packet_is_followed_from_the_wire_to_its_free() -> None:
         "the NIC writes",
         "the NIC reports the frame on receive queue 0",
         "the poll takes it off",
-        "60 bytes synced for the CPU",
+        "448 bytes synced for the CPU",
         "sk_buff",
         "becomes the head of",
         "handed to the stack",
