@@ -11,6 +11,7 @@ from typing import Any
 from .checks.conservation import take_stock
 from .engine import jit
 from .errors import KernelBug, UsageError
+from .files import same_file
 from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .net import skbuff
@@ -135,7 +136,7 @@ def replay(
         raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
     plans = [Plan.parse(text) for text in inject]
-    if out is not None and _same_file(trace, out):
+    if out is not None and isinstance(trace, (str, os.PathLike)) and same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     traced = bool(trace_pages or trace_packets or tracepoints)
     with closing(open_source(trace)) as source:
@@ -257,15 +258,6 @@ def replay(
         },
     }
     return ReplayResult(data, not finished, str(feed.error) if feed.error else None, machine)
-
-
-def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
-    if not isinstance(trace, (str, os.PathLike)):
-        return False
-    try:
-        return os.path.samefile(trace, out)
-    except OSError:  # one of them does not exist
-        return False
 
 
 def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: int, streams: int) -> None:

@@ -24,12 +24,13 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
 
     netemu compare t.pcap --base '--era v4.19' --test '--era v4.19 --recycle lifo' shows what a policy changes.
     """
-    from netemu.cli import scenario
-    from netemu.cli.commands import complain, signal_status
+    from netemu.cli import outputs, scenario
+    from netemu.cli.commands import FAILED, complain, signal_status
     from netemu.cli.progress import compile_if_needed
     from netemu.report import metrics
 
     scenarios = {"base": scenario.parse(trace, base), "test": scenario.parse(trace, test)}
+    outputs.check({"--html": html} if html is not None else {}, [trace])
     compile_if_needed()
     with Interruption() as interruption:
         results = {side: _replay(given, html is not None, interruption) for side, given in scenarios.items()}
@@ -42,15 +43,17 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
         "functions": metrics.functions(results["base"], results["test"]),
         "options": {"trace": trace, "base": base, "test": test},
     }
+    complete = True
     if html is not None:
         from netemu.report.html import compare_page
 
-        with open(html, "w", encoding="utf-8") as file:
-            file.write(compare_page(compared))
+        complete = outputs.write(html, compare_page(compared))
     if as_json:
         click.echo(json.dumps(compared, indent=2))
     else:
         _print(compared)
+    if not complete:
+        ctx.exit(FAILED)
 
 
 def _replay(given: dict[str, Any], timeline: bool, interruption: Interruption) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from netemu.cli import outputs
+
 _HELP = {
     "html": "Write a report with pictures, one file that needs nothing else.",
     "folded": "Write folded stacks, for flame graph tools.",
@@ -46,9 +48,9 @@ def need_tracepoints(files: Mapping[str, str]) -> bool:
     return any(form in NEED_TRACEPOINTS for form in files)
 
 
-def write(files: Mapping[str, str], result: Mapping[str, Any]) -> None:
-    """Write every file that was asked for."""
+def write(files: Mapping[str, str], result: Mapping[str, Any]) -> bool:
+    """Write every file that was asked for; False when one of them could not be."""
     from netemu.report import formats
 
-    for form, path in files.items():
-        formats.write(result, form, path)
+    failed = [path for form, path in files.items() if not outputs.write(path, formats.text(result, form))]
+    return not failed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import exports, tracing, values
+from netemu.cli import exports, outputs, tracing, values
 from netemu.cli.bpf_options import SAFETY, map_entries
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
@@ -17,6 +17,7 @@ from netemu.cli.machine_options import machine_options, taken
 if TYPE_CHECKING:
     from netemu import ReplayResult
 
+_MAY_BE_FILES = ("driver", "platform", "recycle", "xdp")
 _AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -150,7 +151,10 @@ def command(
     import netemu
     from netemu.cli.progress import ReplayProgress, compile_if_needed
 
+    trace = "/dev/stdin" if trace == "-" else trace
     files = exports.taken_from(replayed)
+    written = {f"--{form}": path for form, path in files.items()}
+    outputs.check(written | ({"--out": replayed["out"]} if replayed["out"] else {}), _inputs(trace, replayed))
     timeline = timeline or exports.need_timeline(files)
     followed = tracing.taken_from(replayed)
     if exports.need_tracepoints(files):
@@ -161,7 +165,7 @@ def command(
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace,
+                trace,
                 timeline=timeline,
                 progress=progress,
                 **followed,
@@ -169,15 +173,21 @@ def command(
             )
         finally:
             progress.close()
-        exports.write(files, result.to_dict())
+        complete = exports.write(files, result.to_dict())
         _print(result, as_json, call_graph_limit)
     if result.error is not None:
         complain(result.error)
     if interruption.signum is not None:
         click.echo("netemu: interrupted; the report covers what was replayed until then", err=True)
         ctx.exit(signal_status(interruption.signum))
-    if result.error is not None:
+    if result.error is not None or not complete:
         ctx.exit(FAILED)
+
+
+def _inputs(trace: str, given: dict[str, Any]) -> list[str]:
+    """Files that a replay with these options reads, among other words; a program or parameters may follow a ``:``."""
+    words = [word for word in map(given.get, _MAY_BE_FILES) if isinstance(word, str)]
+    return [trace, *words, *(word.partition(":")[0] for word in words if ":" in word)]
 
 
 def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
