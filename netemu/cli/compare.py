@@ -27,6 +27,7 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
     from netemu.cli import outputs, scenario
     from netemu.cli.commands import FAILED, complain, signal_status
     from netemu.cli.progress import compile_if_needed
+    from netemu.cli.replay import complain_of_leaks
     from netemu.report import metrics
 
     scenarios = {"base": scenario.parse(trace, base), "test": scenario.parse(trace, test)}
@@ -52,7 +53,8 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
         click.echo(json.dumps(compared, indent=2))
     else:
         _print(compared)
-    if not complete:
+    leaking = [complain_of_leaks(result, f"{side} side: ") for side, result in results.items()]
+    if any(leaking) or not complete:
         ctx.exit(FAILED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -180,8 +181,19 @@ def command(
     if interruption.signum is not None:
         click.echo("netemu: interrupted; the report covers what was replayed until then", err=True)
         ctx.exit(signal_status(interruption.signum))
-    if result.error is not None or not complete:
+    if complain_of_leaks(result.to_dict()) or result.error is not None or not complete:
         ctx.exit(FAILED)
+
+
+def complain_of_leaks(result: Mapping[str, Any], side: str = "") -> bool:
+    """Say on standard error that a run (``side`` of a comparison) left something behind; False when it did not."""
+    from netemu.report.findings import leaks_found
+
+    found = leaks_found(result)
+    if found:
+        first = result["leaks"][0].splitlines()[0]
+        complain(f"{side}{first}" if found == 1 else f"{side}{found} leaks or broken rules; the first: {first}")
+    return found > 0
 
 
 def _inputs(trace: str, given: dict[str, Any]) -> list[str]:

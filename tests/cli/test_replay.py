@@ -154,6 +154,15 @@ def test_a_cut_capture_is_reported_as_far_as_it_was_read(run: Run, engine: Engin
     assert done.stderr == "netemu: error: x.pcap: cut in packet 7 at offset 640\n"
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_leak_is_a_failed_check(run: Run, engine: Engine, as_json: list[str]) -> None:
+    engine.result = Result(leaks=("page 3: nobody holds it",))
+    done = run("replay", "x.pcap", *as_json)
+    assert done.exit_code == 1
+    assert "page 3: nobody holds it" in done.stdout
+    assert done.stderr == "netemu: error: page 3: nobody holds it\n"
+
+
 @pytest.mark.parametrize(
     ("failure", "status", "line"),
     [
