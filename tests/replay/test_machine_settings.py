@@ -198,3 +198,9 @@ def test_each_node_has_its_own_lock() -> None:
 def test_a_larger_batch_takes_the_lock_less_often() -> None:
     small, large = (run(FLOOD, repeat=4, recycle=0, pcp_batch=batch, pcp_high=6 * batch) for batch in (16, 64))
     assert small["zone_lock"]["acquisitions"] > 3 * large["zone_lock"]["acquisitions"]
+
+
+def test_cpus_without_a_queue_are_idle_from_beginning_to_end() -> None:
+    data = run(FLOOD, cpus=8, queues=1)
+    assert data["busy_ns"] + data["idle_ns"] == pytest.approx(8 * data["virtual_ns"])
+    assert data["busy_ns"] <= data["virtual_ns"]
