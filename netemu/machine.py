@@ -58,7 +58,7 @@ from .polling import NapiStruct
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
-from .programs import XdpProgram
+from .programs import ObjectFile, XdpProgram
 from .redirect_maps import CpuMap, DevMap, Socket, XskMap
 from .rings import RxRing, TxRing
 
@@ -455,7 +455,7 @@ class Machine(PacketOperations):
         mtu: int = 1500,
         options: Mapping[str, str] | None = None,
         settings: DeviceSettings | None = None,
-        xdp: XdpProgram | str | None = None,
+        xdp: XdpProgram | ObjectFile | str | None = None,
     ) -> NetDevice:
         """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`).
 

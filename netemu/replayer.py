@@ -29,7 +29,7 @@ from .pipeline.outlet import Outlet
 from .pipeline.sinks import Capture
 from .pipeline.sources import Source, open_source
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
-from .programs import XdpProgram
+from .programs import ObjectFile, XdpProgram, described
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sampling import Sampler
@@ -78,7 +78,7 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
-    xdp: XdpProgram | str | None = None,
+    xdp: XdpProgram | ObjectFile | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     packets: int | None = None,
@@ -238,7 +238,7 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
-            "xdp": None if xdp is None else str(xdp),
+            **described(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "packets": packets,
@@ -250,6 +250,11 @@ def replay(
             "nodes": nodes,
             "netdev_budget": netdev_budget,
             "memory_mb": memory_mb,
+            "pcp_batch": pcp_batch,
+            "pcp_high": pcp_high,
+            **(settings or DeviceSettings()).to_dict(),
+            "inject": list(inject),
+            "check": check,
             "driver": nic.nic.options,
         },
         "wall_s": {

@@ -9,7 +9,7 @@ import click
 
 from netemu.cli import outputs
 
-_HELP = {
+HELP = {
     "html": "Write a report with pictures, one file that needs nothing else.",
     "folded": "Write folded stacks, for flame graph tools.",
     "speedscope": "Write JSON for speedscope, a profile for each CPU.",
@@ -23,14 +23,14 @@ _HELP = {
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command an option ``--FORMAT FILE`` for each format."""
-    for form in reversed(_HELP):
-        command = click.option(f"--{form}", metavar="FILE", help=_HELP[form])(command)
+    for form in reversed(HELP):
+        command = click.option(f"--{form}", metavar="FILE", help=HELP[form])(command)
     return command
 
 
 def taken_from(given: dict[str, Any]) -> dict[str, str]:
     """The files asked for, by format, taken out of a command's options."""
-    files = {form: given.pop(form.replace("-", "_")) for form in _HELP}
+    files = {form: given.pop(form.replace("-", "_")) for form in HELP}
     return {form: path for form, path in files.items() if path is not None}
 
 

@@ -17,6 +17,7 @@ from netemu.cli.machine_options import machine_options, taken
 
 if TYPE_CHECKING:
     from netemu import ReplayResult
+    from netemu.programs import ObjectFile
 
 _MAY_BE_FILES = ("driver", "platform", "recycle", "xdp")
 _AT_LEAST_ONE = click.IntRange(min=1)
@@ -210,19 +211,17 @@ def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
         arguments["options"] = {**arguments["options"], "rq": rq}
     safety, maps = arguments.pop("safety", "sandbox"), arguments.pop("maps", {})
     if safety != "sandbox" or maps:
-        arguments["xdp"] = _object_program(arguments, safety, maps)
+        arguments["xdp"] = _object_file(arguments.get("xdp", ""), safety, maps)
     return arguments
 
 
-def _object_program(arguments: dict[str, Any], safety: str, maps: dict[str, Any]) -> Any:
+def _object_file(text: str, safety: Any, maps: dict[str, Any]) -> ObjectFile:
     """The program of ``--xdp`` with what was said about it: that has to be an object file."""
-    from netemu.programs import is_object
-    from netemu.xdp_object import ObjectProgram
+    from netemu.programs import ObjectFile, is_object
 
-    if not is_object(arguments.get("xdp", "")):
+    if not is_object(text):
         raise click.UsageError("--xdp-safety and --xdp-maps are for --xdp FILE.o.")
-    options = {"cpus": arguments["cpus"], "seed": arguments["seed"], "safety": safety, "maps": maps}
-    return ObjectProgram.from_text(arguments["xdp"], **options)
+    return ObjectFile(text, safety, maps)
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:
