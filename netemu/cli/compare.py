@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netemu.cli.interruption import Interruption
+
+if TYPE_CHECKING:
+    from netemu import ReplayResult
 
 
 @click.command("compare", short_help="Replay a capture in two ways and say what differs.")
@@ -34,10 +37,11 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
     outputs.check({"--html": html} if html is not None else {}, [trace])
     compile_if_needed()
     with Interruption() as interruption:
-        results = {side: _replay(given, html is not None, interruption) for side, given in scenarios.items()}
+        replayed = {side: _replay(given, html is not None, interruption) for side, given in scenarios.items()}
     if interruption.signum is not None:
         complain("interrupted before both sides were replayed")
         ctx.exit(signal_status(interruption.signum))
+    results = {side: result.to_dict() for side, result in replayed.items() if result is not None}
     compared: dict[str, Any] = {
         **results,
         "delta": metrics.delta(results["base"], results["test"]),
@@ -54,24 +58,24 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
     else:
         _print(compared)
     leaking = [complain_of_leaks(result, f"{side} side: ") for side, result in results.items()]
-    if any(leaking) or not complete:
+    cut = {result.error for result in replayed.values() if result is not None and result.error is not None}
+    for error in cut:
+        complain(f"{error}; what came before it was replayed")
+    if any(leaking) or cut or not complete:
         ctx.exit(FAILED)
 
 
-def _replay(given: dict[str, Any], timeline: bool, interruption: Interruption) -> dict[str, Any]:
+def _replay(given: dict[str, Any], timeline: bool, interruption: Interruption) -> ReplayResult | None:
     import netemu
     from netemu.cli.progress import ReplayProgress
 
     if interruption.signum is not None:
-        return {}
+        return None
     progress = ReplayProgress(interruption)
     try:
-        result = netemu.replay(timeline=timeline, progress=progress, **given)
+        return netemu.replay(timeline=timeline, progress=progress, **given)
     finally:
         progress.close()
-    if result.error is not None:
-        click.echo(f"netemu: {result.error}; what came before it was replayed", err=True)
-    return result.to_dict()
 
 
 def _print(compared: Mapping[str, Any]) -> None:

@@ -66,6 +66,14 @@ def test_a_leak_on_one_side_is_a_failed_comparison(run: Run, engine: Engine) -> 
     assert done.stderr == f"netemu: error: base side: {said}\nnetemu: error: test side: {said}\n"
 
 
+def test_a_cut_capture_is_compared_up_to_the_cut_and_fails(run: Run, engine: Engine) -> None:
+    engine.result = Result(error="x.pcap: cut in packet 7")
+    done = run("compare", "x.pcap", "--base", "", "--test", "", "--json")
+    assert done.exit_code == 1
+    assert set(json.loads(done.stdout)["delta"].values()) <= {0, None}
+    assert done.stderr == "netemu: error: x.pcap: cut in packet 7; what came before it was replayed\n"
+
+
 def test_wrong_options_are_wrong_usage(tmp_path: Path) -> None:
     done = compare("--base", "--nosuch", "--test", TEST)
     assert done.returncode == 2
