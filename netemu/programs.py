@@ -54,7 +54,8 @@ class ObjectFile:
     maps: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)
 
     def load(self, machine: Machine) -> ObjectProgram:
-        """The program, to be attached to devices of this machine.  Raises UsageError for a file that cannot be read."""
+        """The program, to be attached to devices of this machine.  Raises UsageError for one that cannot be used."""
+        from .bpf.errors import BpfError
         from .xdp_object import ObjectProgram
 
         compiled = JIT and machine.k.watch is None
@@ -64,6 +65,8 @@ class ObjectFile:
             )
         except OSError as error:
             raise UsageError(f"XDP program file {error.filename or self.text}: {error.strerror}") from None
+        except BpfError as error:
+            raise UsageError(f"XDP program {error}") from error
 
 
 def described(program: XdpProgram | ObjectFile | str | None) -> dict[str, Any]:

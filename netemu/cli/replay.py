@@ -124,6 +124,7 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 @click.option(
     "--out",
     metavar="FILE.pcap|FILE.pcapng",
+    callback=values.capture_name,
     help="Write the transmitted packets to a pcap, or what happened to every packet to a pcapng.",
 )
 @click.option(

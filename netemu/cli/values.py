@@ -22,6 +22,19 @@ def assignments(ctx: click.Context, option: click.Parameter, values: Iterable[st
     return pairs
 
 
+def capture_name(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The name of a capture to be written."""
+    from netemu.errors import UsageError
+    from netemu.pcap import check_ending
+
+    if value is not None:
+        try:
+            check_ending(value)
+        except UsageError as error:
+            raise click.BadParameter(f"{error}.") from None
+    return value
+
+
 def recycling(ctx: click.Context, option: click.Parameter, value: str) -> str | float:
     """A probability, ``mechanism`` or the name of a policy."""
     try:

@@ -117,6 +117,8 @@ def test_rate_takes_its_four_forms(run: Run, engine: Engine, rate: str) -> None:
         ["x.pcap", "--rate", "x0.0"],
         ["x.pcap", "--rate", "-5"],
         ["x.pcap", "--rate", "1e999"],
+        ["x.pcap", "--out", "y.txt"],
+        ["x.pcap", "--out", "y"],
     ],
     ids=" ".join,
 )
