@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netemu.cli import values
 from netemu.cli.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare", short_help="Replay a capture in two ways and say what differs.")
-@click.argument("trace")
+@click.argument("trace", callback=values.read_again)
 @click.option("--base", required=True, metavar="'OPTIONS'", help="Options of netemu replay for the one side.")
 @click.option("--test", required=True, metavar="'OPTIONS'", help="Options of netemu replay for the other side.")
 @click.option("--html", metavar="FILE", help="Write a report with pictures, one file that needs nothing else.")

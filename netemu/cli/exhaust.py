@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netemu.cli import values
 from netemu.cli.commands import FAILED
 from netemu.cli.tables import print_table
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("exhaust", short_help="Fail each allocation site of a driver in turn over a capture.")
-@click.argument("trace")
+@click.argument("trace", callback=values.read_again)
 @click.option("--driver", default="mlx5", show_default=True, metavar="mlx5|netsec|FILE.py", help="Emulated NIC driver.")
 @click.option("--era", default="v6.1", show_default=True, metavar="VERSION", help="Kernel to emulate, v4.19 to v6.12.")
 @click.option("--cpus", default=1, show_default=True, metavar="N", help="CPUs, and queues if the driver has so many.")

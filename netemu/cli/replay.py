@@ -154,7 +154,7 @@ def command(
     import netemu
     from netemu.cli.progress import ReplayProgress, compile_if_needed
 
-    trace = "/dev/stdin" if trace == "-" else trace
+    trace = values.path_of(trace)
     files = exports.taken_from(replayed)
     written = {f"--{form}": path for form, path in files.items()}
     outputs.check(written | ({"--out": replayed["out"]} if replayed["out"] else {}), _inputs(trace, replayed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -20,6 +21,21 @@ def assignments(ctx: click.Context, option: click.Parameter, values: Iterable[st
             raise click.BadParameter(f"{value!r} is not of the form {option.metavar}.")
         pairs[name] = assigned
     return pairs
+
+
+def path_of(trace: str) -> str:
+    """The path of a capture that is read once; ``-`` is standard input."""
+    return "/dev/stdin" if trace == "-" else trace
+
+
+def read_again(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    """A capture that is read more than once, which a stream cannot be."""
+    if value == "-" or Path(value).is_fifo() or Path(value).is_char_device():
+        name = "standard input" if value == "-" else value
+        raise click.BadParameter(
+            f"{name} is a stream, and {ctx.command.name} reads the capture more than once: write it to a file first."
+        )
+    return value
 
 
 def capture_name(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
