@@ -136,6 +136,10 @@ def replay(
         raise UsageError(f"packets is at least 1, not {packets}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
+    if packets is not None and repeat != 1:
+        raise UsageError(f"repeat {repeat} and packets {packets} both say when the run ends: give one of them")
+    if nodes > cpus:
+        raise UsageError(f"{nodes} memory nodes need as many CPUs, not {cpus}: raise cpus or lower nodes")
     if not 1 <= netdev_budget <= 1 << 20:
         raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))

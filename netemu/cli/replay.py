@@ -96,7 +96,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option("--repeat", type=_AT_LEAST_ONE, default=1, show_default=True, help="Times to replay the capture.")
 @click.option(
-    "--packets", type=_AT_LEAST_ONE, help="Replay the capture over and over until so many packets were offered."
+    "--packets",
+    type=_AT_LEAST_ONE,
+    help="Replay the capture over and over until so many packets were offered, in place of --repeat.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of every random choice.")
 @click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
@@ -129,7 +131,8 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option(
     "--call-graph-limit",
-    type=click.FloatRange(min=0, max=100),
+    type=float,
+    callback=values.percentage,
     default=0.1,
     show_default=True,
     metavar="PERCENT",

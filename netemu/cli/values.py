@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
-
-_NUMBER = re.compile(r"x?([0-9]+(\.[0-9]+)?([eE][0-9]+)?)")
 
 
 def assignments(ctx: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
@@ -64,7 +60,19 @@ def recycling(ctx: click.Context, option: click.Parameter, value: str) -> str | 
 
 def packet_rate(ctx: click.Context, option: click.Parameter, value: str) -> str:
     """``recorded``, ``max``, ``xN`` (N times the recorded speed) or packets per second."""
-    number = _NUMBER.fullmatch(value)
-    if value in ("recorded", "max") or (number and 0 < float(number[1]) < math.inf):
-        return value
-    raise click.BadParameter(f"{value!r} is none of recorded, max, xN and a positive number of packets per second.")
+    if value not in ("recorded", "max"):  # these need no engine to be known
+        from netemu.errors import UsageError
+        from netemu.pipeline.arrivals import Rate
+
+        try:
+            Rate.parse(value)
+        except UsageError as error:
+            raise click.BadParameter(f"{error}.") from None
+    return value
+
+
+def percentage(ctx: click.Context, option: click.Parameter, value: float) -> float:
+    """0 to 100, and a number."""
+    if not 0 <= value <= 100:
+        raise click.BadParameter(f"{value} is not a percentage from 0 to 100.")
+    return value

@@ -117,6 +117,11 @@ def test_rate_takes_its_four_forms(run: Run, engine: Engine, rate: str) -> None:
         ["x.pcap", "--rate", "x0.0"],
         ["x.pcap", "--rate", "-5"],
         ["x.pcap", "--rate", "1e999"],
+        ["x.pcap", "--rate", "1e-9"],
+        ["x.pcap", "--rate", "1e30"],
+        ["x.pcap", "--rate", "nan"],
+        ["x.pcap", "--call-graph-limit", "nan"],
+        ["x.pcap", "--call-graph-limit", "101"],
         ["x.pcap", "--out", "y.txt"],
         ["x.pcap", "--out", "y"],
     ],
@@ -128,6 +133,12 @@ def test_wrong_usage_is_status_2_and_runs_nothing(run: Run, engine: Engine, wron
     assert done.stdout == ""
     assert "Error: " in done.stderr
     assert engine.called_with == {}
+
+
+@pytest.mark.parametrize("rate", ["1e-9", "1e30", "x1e30"])
+def test_a_rate_out_of_range_is_told_the_range(run: Run, rate: str) -> None:
+    said = " ".join(run("replay", "x.pcap", "--rate", rate).stderr.split())
+    assert f"the number from 0.001 to 1e+12, not '{rate}'." in said
 
 
 def test_json_is_the_only_thing_on_standard_output(run: Run, warm: Warm) -> None:

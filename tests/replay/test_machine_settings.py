@@ -69,6 +69,19 @@ def test_settings_that_make_no_sense_are_refused(bad: dict[str, Any]) -> None:
         run(DNS, settings=DeviceSettings(**bad))
 
 
+@pytest.mark.parametrize(
+    ("bad", "what_to_do"),
+    [
+        ({"nodes": 5, "cpus": 2}, "raise cpus or lower nodes"),
+        ({"repeat": 2, "packets": 5}, "give one of them"),
+        ({"pcp_batch": 0}, "pcp_batch is 1 to"),
+    ],
+)
+def test_values_that_would_be_ignored_are_refused(bad: dict[str, Any], what_to_do: str) -> None:
+    with pytest.raises(UsageError, match=what_to_do):
+        run(DNS, **bad)
+
+
 # -- queues and CPUs -------------------------------------------------------------------------------------------------
 
 
