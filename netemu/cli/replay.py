@@ -117,6 +117,13 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     metavar="SITE=N|every:N|P%",
     help="Make requests fail: page, skb, data, dma, ring or tx; down=N takes the device down. May be repeated.",
 )
+@click.option(
+    "--check",
+    type=click.Choice(["off", "quiesce", "every"]),
+    default="off",
+    show_default=True,
+    help="Hold the run to the kernel's rules: at its end, or at every operation, a thousand packets or so a second.",
+)
 @machine_options
 @exports.options
 @click.option(
@@ -165,7 +172,7 @@ def command(
     followed = tracing.taken_from(replayed)
     if exports.need_tracepoints(files):
         followed["tracepoints"] = True
-    if not followed:
+    if not followed and replayed["check"] != "every":
         compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)

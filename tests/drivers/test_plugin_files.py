@@ -197,6 +197,16 @@ def test_pages_that_nobody_gives_back_are_named(tmp_path: Path, mistake: str) ->
     assert all(leak.startswith("page ") and leak.endswith(": nobody holds it") for leak in leaks)
 
 
+def test_a_checked_replay_names_the_broken_rule_and_fails(tmp_path: Path) -> None:
+    wrong = edited(tmp_path, "wrong.py", ("    skb_mark_for_recycle(k, cpu, skb)\n", ""))
+    assert replay_interpreted(DNS, wrong, "--packets", "20").returncode == 0
+    done = replay_interpreted(DNS, wrong, "--packets", "20", "--check", "every")
+    assert done.returncode == 1
+    assert "\n  leak: SK-06 (error): " in done.stdout
+    assert "  history, oldest first:" in done.stdout
+    assert "leaks or broken rules; the first: SK-06" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("era", "found"),
     [
