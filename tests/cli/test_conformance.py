@@ -63,6 +63,7 @@ def test_json_holds_the_tally_and_every_divergence(wrong: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", gzip.compress(b""), b'{"script": "x", "ops": 0}\n', b'{"script": "x", "ops": -1}\n', b'{"script": "x"}'],
+    ids=["empty", "empty gzip", "no operation", "fewer than none", "no number"],
 )
 def test_a_file_that_tests_nothing_does_not_pass(tmp_path: Path, family: str, content: bytes) -> None:
     file = tmp_path / "nothing.jsonl"
