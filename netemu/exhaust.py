@@ -17,7 +17,7 @@ from .engine.inject import SITES
 from .engine.layout import Kernel
 from .engine.path import MAX_NODES
 from .errors import KernelBug
-from .injection import Injection, Plan
+from .injection import Plan, arm
 from .machine import DEFAULT_MEMORY_MB, Machine
 from .net.plugin_loader import load_driver
 from .netdevice import ReceiveMemoryError
@@ -72,21 +72,23 @@ def trials(
     *,
     driver: str,
     era: str,
+    check: str = "every",
     told: Callable[[int, int], None] | None = None,
     **options: object,
 ) -> Iterator[Trial]:
     """Open the device, and replay the trace, once for each place there with its first request failing, and once for
     each site with every 7th.
 
-    ``options`` are those of :func:`netemu.replay`.  ``told(done, all)`` is called after each run.
+    ``options`` are those of :func:`netemu.replay`.  ``check``: ``"every"`` follows each operation, in plain Python;
+    ``"quiesce"`` only looks at what is left in the end.  ``told(done, all)`` is called after each run.
     """
     opening = _runs(places_of_open(driver=driver, era=era, **options))
     runs = _runs(places(trace, driver=driver, era=era, **options))
     for done, (place, text) in enumerate(opening + runs, 1):
         if done <= len(opening):
-            yield _opened(place, text, driver=driver, era=era, options=options)
+            yield _opened(place, text, driver=driver, era=era, check=check, options=options)
         else:
-            yield _one(trace, place, text, driver=driver, era=era, options=options)
+            yield _one(trace, place, text, driver=driver, era=era, check=check, options=options)
         if told is not None:
             told(done, len(opening) + len(runs))
 
@@ -99,39 +101,53 @@ def _runs(found: list[Place]) -> list[tuple[Place, str]]:
 
 def places_of_open(*, driver: str, era: str, **options: object) -> list[Place]:
     """Every site and call path that makes requests while the device is opened."""
-    machine, _ = _open(driver, era, [f"{site}=count" for site in SITES], options)
+    machine = _machine(era, "off", options)
+    for site in SITES:
+        arm(machine.k, site)
+    _open(machine, driver, options)
     return _requested(machine.k)
 
 
-def _open(driver: str, era: str, inject: list[str], options: Mapping[str, Any]) -> tuple[Machine, dict[str, Injection]]:
-    """A machine on which the device was opened, or could not be."""
-    cpus = options.get("cpus", 1)
+def _machine(era: str, check: str, options: Mapping[str, Any]) -> Machine:
     memory = options.get("memory_mb", DEFAULT_MEMORY_MB)
-    machine = Machine(era=era, cpus=cpus, memory_mb=memory, check="quiesce", collect=True)
-    armed = {plan.site: plan.arm(machine.k, machine.seed) for plan in map(Plan.parse, inject)}
+    return Machine(era=era, cpus=options.get("cpus", 1), memory_mb=memory, check=check, collect=True)
+
+
+def _open(machine: Machine, driver: str, options: Mapping[str, Any]) -> None:
+    """Open the device, if there is memory for its receive buffers."""
     plugin = load_driver(driver)
     with suppress(ReceiveMemoryError):
-        machine.netdev(plugin, queues=options.get("queues") or min(cpus, plugin.max_queues))
-    return machine, armed
+        machine.netdev(plugin, queues=options.get("queues") or min(machine.cpus, plugin.max_queues))
 
 
-def _opened(place: Place, text: str, *, driver: str, era: str, options: Mapping[str, Any]) -> Trial:
-    machine, armed = _open(driver, era, [text], options)
-    failed = armed[place.site].failed
-    machine.inject(place.site, off=True)
-    machine.wind_up()
+def _opened(place: Place, text: str, *, driver: str, era: str, check: str, options: Mapping[str, Any]) -> Trial:
+    machine = _machine(era, check, options)
+    armed = Plan.parse(text).arm(machine.k, machine.seed)
+    failed, found = 0, []
     try:
+        _open(machine, driver, options)
+        failed = armed.failed
+        machine.inject(place.site, off=True)
+        machine.wind_up()
         machine.assert_clean()
     except KernelBug as bug:
-        return Trial(place, OPENING + text, failed, (str(bug),))
-    return Trial(place, OPENING + text, failed, ())
+        if not bug.reports:
+            found.append(str(bug))
+    return Trial(place, OPENING + text, failed, (*found, *map(str, machine.reports)))
 
 
 def _one(
-    trace: str | os.PathLike[str], place: Place, text: str, *, driver: str, era: str, options: dict[str, object]
+    trace: str | os.PathLike[str],
+    place: Place,
+    text: str,
+    *,
+    driver: str,
+    era: str,
+    check: str,
+    options: dict[str, object],
 ) -> Trial:
     try:
-        result = replay(trace, driver=driver, era=era, inject=[text], check="quiesce", **options)  # type: ignore[arg-type]
+        result = replay(trace, driver=driver, era=era, inject=[text], check=check, **options)  # type: ignore[arg-type]
     except KernelBug as bug:
         return Trial(place, text, 0, (str(bug),))
     return Trial(place, text, result["injected"][place.site]["failed"], tuple(result["leaks"]))

@@ -58,7 +58,7 @@ from .polling import NapiStruct
 from .profiles.eras import check_switch, era_switches
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
 from .profiles.platforms import apply_platform, load_platform
-from .programs import XdpProgram
+from .programs import ObjectFile, XdpProgram
 from .redirect_maps import CpuMap, DevMap, Socket, XskMap
 from .rings import RxRing, TxRing
 
@@ -103,9 +103,9 @@ class Machine(PacketOperations):
     ) -> None:
         if check not in CHECK_LEVELS:
             raise UsageError(f"check is one of {', '.join(CHECK_LEVELS)}, not {check!r}")
-        for name, pages in (("pcp_batch", pcp_batch), ("pcp_high", pcp_high)):
-            if pages is not None and not 0 <= pages <= MAX_PCP_PAGES:
-                raise UsageError(f"{name} is 0 to {MAX_PCP_PAGES} pages, not {pages}")
+        for name, pages, least in (("pcp_batch", pcp_batch, 1), ("pcp_high", pcp_high, 0)):
+            if pages is not None and not least <= pages <= MAX_PCP_PAGES:
+                raise UsageError(f"{name} is {least} to {MAX_PCP_PAGES} pages, not {pages}")
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"a machine has 1 to {MAX_CPUS} CPUs, not {cpus}")
         if not 1 <= nodes <= MAX_NODES_OF_MEMORY:
@@ -455,7 +455,7 @@ class Machine(PacketOperations):
         mtu: int = 1500,
         options: Mapping[str, str] | None = None,
         settings: DeviceSettings | None = None,
-        xdp: XdpProgram | str | None = None,
+        xdp: XdpProgram | ObjectFile | str | None = None,
     ) -> NetDevice:
         """A network device with an emulated driver (a name, a file, or a :class:`~netemu.net.plugin.Driver`).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from .net.xdp_layout import VERDICTS
 
 if TYPE_CHECKING:
     from .machine import Machine
-    from .programs import XdpProgram
+    from .programs import ObjectFile, XdpProgram
 
 MOST_BUFFERS = 1 << 20
 """Receive buffers of one queue, more than any driver has."""
@@ -47,6 +47,10 @@ class DeviceSettings:
     xps: str = "cpu"
     irq_affinity: Sequence[int] | None = None
     link_gbps: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return asdict(self) | {"irq_affinity": None if self.irq_affinity is None else list(self.irq_affinity)}
 
     def apply(self, row: Any, driver: Driver) -> None:
         """Write the settings to the device's row of ``k.netdev``.  Raises UsageError."""
@@ -106,7 +110,7 @@ class NetDevice:
         mtu: int,
         options: Mapping[str, str],
         settings: DeviceSettings,
-        xdp: XdpProgram | str | None = None,
+        xdp: XdpProgram | ObjectFile | str | None = None,
     ) -> None:
         if not 1 <= queues <= driver.max_queues:
             raise UsageError(f"driver {driver.name} has 1 to {driver.max_queues} queues, not {queues}")
@@ -186,7 +190,7 @@ class NetDevice:
             raise
         self.machine.check()
 
-    def attach_xdp(self, program: XdpProgram | str) -> None:
+    def attach_xdp(self, program: XdpProgram | ObjectFile | str) -> None:
         """Run ``program`` on every received packet from now on.
 
         ``program``: one of aborted, drop, pass, tx and redirect, which do that to every packet, or an object with an

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .engine.jit import JIT
 from .engine.kernel import KernelFunction
@@ -10,7 +12,9 @@ from .errors import UsageError
 from .net import redirect, xdp
 
 if TYPE_CHECKING:
+    from .machine import Machine
     from .netdevice import NetDevice
+    from .xdp_object import ObjectProgram
 
 
 class XdpProgram(Protocol):
@@ -41,14 +45,52 @@ def is_object(text: str) -> bool:
     return text.endswith(".o") or ".o:" in text
 
 
-def attach(program: XdpProgram | str, device: NetDevice) -> tuple[int, bool]:
-    """What a device's row holds of ``program``: its address, and whether it looks at the bytes of packets."""
-    if isinstance(program, str) and is_object(program):
+@dataclass(frozen=True)
+class ObjectFile:
+    """A program of an object file that is loaded for the machine that it comes to: ``FILE.o``, or ``FILE.o:NAME``."""
+
+    text: str
+    safety: Literal["sandbox", "strict"] = "sandbox"
+    maps: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)
+
+    def load(self, machine: Machine) -> ObjectProgram:
+        """The program, to be attached to devices of this machine.  Raises UsageError for one that cannot be used."""
+        from .bpf.errors import BpfError
         from .xdp_object import ObjectProgram
 
-        machine = device.machine
         compiled = JIT and machine.k.watch is None
-        program = ObjectProgram.from_text(program, cpus=machine.cpus, seed=machine.seed, jit=compiled)
+        try:
+            return ObjectProgram.from_text(
+                self.text, safety=self.safety, maps=self.maps, cpus=machine.cpus, seed=machine.seed, jit=compiled
+            )
+        except OSError as error:
+            raise UsageError(f"XDP program file {error.filename or self.text}: {error.strerror}") from None
+        except BpfError as error:
+            raise UsageError(f"XDP program {error}") from error
+
+
+def described(program: XdpProgram | ObjectFile | str | None) -> dict[str, Any]:
+    """What a report says of the program that was asked for."""
+    if isinstance(program, ObjectFile):
+        return {"xdp": program.text, "xdp_safety": program.safety, "xdp_maps": _plain(program.maps)}
+    return {"xdp": None if program is None else str(program), "xdp_safety": ObjectFile.safety, "xdp_maps": {}}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def attach(program: XdpProgram | ObjectFile | str, device: NetDevice) -> tuple[int, bool]:
+    """What a device's row holds of ``program``: its address, and whether it looks at the bytes of packets."""
+    if isinstance(program, str) and is_object(program):
+        program = ObjectFile(program)
+    if isinstance(program, ObjectFile):
+        program = program.load(device.machine)
     elif isinstance(program, str) and (".py:" in program or program.endswith(".py")):
         from .xdp_function import load_function
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import Any
 
-from .checks.conservation import take_stock
+from .checks.checker import LEAK_RULES
+from .checks.conservation import Books, take_stock
 from .engine import jit
 from .errors import KernelBug, UsageError
+from .files import same_file
 from .injection import DOWN, Plan
 from .machine import DEFAULT_ERA, DEFAULT_MEMORY_MB, HELD_ROWS, Machine
 from .net import skbuff
@@ -27,7 +29,7 @@ from .pipeline.outlet import Outlet
 from .pipeline.sinks import Capture
 from .pipeline.sources import Source, open_source
 from .profiles.platforms import DEFAULT as DEFAULT_PLATFORM
-from .programs import XdpProgram
+from .programs import ObjectFile, XdpProgram, described
 from .recycling import set_recycling
 from .results import ReplayResult, in_use, report
 from .sampling import Sampler
@@ -39,6 +41,9 @@ ACTIONS = {
     "drop": ACTION_DROP,
     "generic-xdp-drop": ACTION_GENERIC_XDP_DROP,
 }
+
+LISTED = 20
+"""Leaks that a report lists."""
 
 Progress = Callable[[int, int, "int | None"], "bool | None"]
 
@@ -73,7 +78,7 @@ def replay(
     queues: int | None = None,
     recycle: str | float = "mechanism",
     action: str = "forward",
-    xdp: XdpProgram | str | None = None,
+    xdp: XdpProgram | ObjectFile | str | None = None,
     rate: str | float = "max",
     repeat: int = 1,
     packets: int | None = None,
@@ -114,7 +119,7 @@ def replay(
     packets of one net_rx_action.  ``settings``: interrupt moderation, queue placement and link of the device.
     ``inject``: requests that fail on purpose, such as ``"page=100"``, ``"skb=every:50"`` or ``"dma=1%"``
     (:meth:`netemu.Machine.inject`), and ``"down=5000"`` for a device that goes down after so many packets.  ``check``:
-    as for :class:`netemu.Machine`; what is found is in ``leaks``.
+    as for :class:`netemu.Machine`.  What is found is in ``leaks``, the first of it; ``leaks_found`` counts all.
     ``out``: capture file: a pcap of what was transmitted, or a pcapng that tells what happened to every packet.
     ``timeline``: read gauges and note polls over virtual time, for pictures.
     ``trace_pages``, ``trace_packets``: tell the life of these pages (by number) and packets (from 0 on, as they come),
@@ -131,11 +136,15 @@ def replay(
         raise UsageError(f"packets is at least 1, not {packets}")
     if repeat < 1:
         raise UsageError(f"repeat is at least 1, not {repeat}")
+    if packets is not None and repeat != 1:
+        raise UsageError(f"repeat {repeat} and packets {packets} both say when the run ends: give one of them")
+    if nodes > cpus:
+        raise UsageError(f"{nodes} memory nodes need as many CPUs, not {cpus}: raise cpus or lower nodes")
     if not 1 <= netdev_budget <= 1 << 20:
         raise UsageError(f"netdev_budget is 1 to {1 << 20} packets, not {netdev_budget}")
     arrivals = Rate.parse(str(rate))
     plans = [Plan.parse(text) for text in inject]
-    if out is not None and _same_file(trace, out):
+    if out is not None and isinstance(trace, (str, os.PathLike)) and same_file(trace, out):
         raise UsageError(f"{out} is the trace itself: write the output to another file")
     traced = bool(trace_pages or trace_packets or tracepoints)
     with closing(open_source(trace)) as source:
@@ -215,11 +224,8 @@ def replay(
     if down_after is not None:
         machine.wind_up()
     final = take_stock(k)
-    data["leaks"] = [*final.leaks, *final.errors]
-    if check != "off":
-        with suppress(KernelBug):  # its reports are kept, and say the same
-            machine.assert_clean()
-        data["leaks"] += [str(report) for report in machine.reports]
+    wrong = _found_wrong(machine, final)
+    data["leaks"], data["leaks_found"] = _listed(wrong), len(wrong)
     if tracer is not None:
         data |= tracer.report()
     if plans:
@@ -236,7 +242,7 @@ def replay(
             "queues": nic.nic.queues,
             "recycle": recycle,
             "action": action,
-            "xdp": None if xdp is None else str(xdp),
+            **described(xdp),
             "rate": str(rate),
             "repeat": repeat,
             "packets": packets,
@@ -248,6 +254,11 @@ def replay(
             "nodes": nodes,
             "netdev_budget": netdev_budget,
             "memory_mb": memory_mb,
+            "pcp_batch": pcp_batch,
+            "pcp_high": pcp_high,
+            **(settings or DeviceSettings()).to_dict(),
+            "inject": list(inject),
+            "check": check,
             "driver": nic.nic.options,
         },
         "wall_s": {
@@ -259,13 +270,23 @@ def replay(
     return ReplayResult(data, not finished, str(feed.error) if feed.error else None, machine)
 
 
-def _same_file(trace: Any, out: str | os.PathLike[str]) -> bool:
-    if not isinstance(trace, (str, os.PathLike)):
-        return False
-    try:
-        return os.path.samefile(trace, out)
-    except OSError:  # one of them does not exist
-        return False
+def _found_wrong(machine: Machine, final: Books) -> list[str]:
+    """What is wrong when everything has been given back: a line each, or a report of a checked machine."""
+    if machine.check_level == "off":
+        return [*final.leaks, *final.errors]
+    with suppress(KernelBug):  # its reports are kept, and say the same
+        machine.assert_clean()
+    told = [str(report) for report in machine.reports]
+    if machine.check_level == "quiesce":  # its reports are made of the same books
+        return told
+    leaks = [] if any(report.id in LEAK_RULES for report in machine.reports) else final.leaks
+    return [*leaks, *final.errors, *told]
+
+
+def _listed(lines: list[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    left = len(lines) - LISTED
+    return [*lines[:LISTED], f"and {left} more"] if left > 0 else lines
 
 
 def _set_consumers(machine: Machine, hold_us: float, consumer_cpu: str, window: int, streams: int) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SHOWN_IN_FULL = 5
 SHOWN_IN_SHORT = 20
 """Reports of one failure that are shown with their history, and by a line."""
+LEAK_RULES = ("MM-09", "PP-02", "PP-13")
+"""Rules that a page breaks which nobody gives back."""
 COMPLAINTS = {
     "negative_inflight": "PP-01",
     "ring_refcnt_violation": "PP-04",

@@ -106,7 +106,7 @@ def take_stock(k: Kernel, driver_pages: Iterable[int] = ()) -> Books:
         for page in sorted(pages - in_use)[:5]:
             books.errors.append(f"MM-02 {place} names page {page}, which is free")
         unclaimed -= pages
-    for page in sorted(unclaimed)[:20]:
+    for page in sorted(unclaimed):
         books.leaks.append(
             f"page {page} (order {int(table['order'][page])}, {int(table['refcount'][page])} references, "
             f"{'pool ' + str(int(table['pp'][page]) - 1) if table['pp'][page] else 'no pool'}): nobody holds it"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from ..engine.layout import Kernel
 from ..engine.watch import Body, Watch
 from ..mm.layout import PAGE_SIZE
@@ -100,7 +102,10 @@ def device_breaches(device: Device) -> Iterator[Breach]:
     held = sorted(device.pages_held())
     if held:
         yield "DR-06", f"{device.driver.name} is down, but its driver still holds {len(held)} pages, such as {held[0]}"
+    pools = k.arrays["pool"][: k.pools[0].count]
     for index in range(nic.queues):
+        for pool in np.flatnonzero((pools["rxq"] == nic.rxq(index) + 1) & (pools["alive"] != 0) & (pools["users"] > 0)):
+            yield "DR-06", f"{device.driver.name} is down, but page_pool {pool} of queue {index} is not destroyed"
         q, dql = k.txq[nic.txq(index)], k.dql[nic.txq(index)]
         if q.head != q.tail:
             yield "DR-06", f"{device.driver.name} is down, but {q.tail - q.head} descriptors are left on queue {index}"

@@ -267,8 +267,8 @@ _rule(
 _rule(
     "DR-06",
     ERROR,
-    "a device that is down holds no pages, has nothing on its transmit rings, and its byte queue limits are reset",
-    "a ring not walked at stop",
+    "a device that is down holds no pages and no pools, its transmit rings are empty, its byte queue limits are reset",
+    "a ring not walked at stop, or a missing page_pool_destroy",
 )
 _rule("DR-07", WARNING, "the ring of a driver agrees with its head and tail", "descriptors changed without the lock")
 _rule(

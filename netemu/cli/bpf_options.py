@@ -71,7 +71,10 @@ def map_entries(_ctx: click.Context, _option: click.Parameter, value: str | None
     """Entries of maps, from a file or as they stand on the command line."""
     if value is None:
         return {}
-    text = value if value.lstrip().startswith("{") else Path(value).read_text()
+    try:
+        text = value if value.lstrip().startswith("{") else Path(value).read_text()
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}") from None
     try:
         found = json.loads(text)
     except ValueError as error:

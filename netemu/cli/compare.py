@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from netemu.cli import values
 from netemu.cli.interruption import Interruption
+
+if TYPE_CHECKING:
+    from netemu import ReplayResult
 
 
 @click.command("compare", short_help="Replay a capture in two ways and say what differs.")
-@click.argument("trace")
+@click.argument("trace", callback=values.read_again)
 @click.option("--base", required=True, metavar="'OPTIONS'", help="Options of netemu replay for the one side.")
 @click.option("--test", required=True, metavar="'OPTIONS'", help="Options of netemu replay for the other side.")
 @click.option("--html", metavar="FILE", help="Write a report with pictures, one file that needs nothing else.")
@@ -24,49 +28,55 @@ def command(ctx: click.Context, /, *, trace: str, base: str, test: str, html: st
 
     netemu compare t.pcap --base '--era v4.19' --test '--era v4.19 --recycle lifo' shows what a policy changes.
     """
-    from netemu.cli import scenario
-    from netemu.cli.commands import complain, signal_status
+    from netemu.cli import outputs, scenario
+    from netemu.cli.commands import FAILED, complain, signal_status
     from netemu.cli.progress import compile_if_needed
+    from netemu.cli.replay import complain_of_leaks
     from netemu.report import metrics
 
     scenarios = {"base": scenario.parse(trace, base), "test": scenario.parse(trace, test)}
+    outputs.check({"--html": html} if html is not None else {}, [trace])
     compile_if_needed()
     with Interruption() as interruption:
-        results = {side: _replay(given, html is not None, interruption) for side, given in scenarios.items()}
+        replayed = {side: _replay(given, html is not None, interruption) for side, given in scenarios.items()}
     if interruption.signum is not None:
         complain("interrupted before both sides were replayed")
         ctx.exit(signal_status(interruption.signum))
+    results = {side: result.to_dict() for side, result in replayed.items() if result is not None}
     compared: dict[str, Any] = {
         **results,
         "delta": metrics.delta(results["base"], results["test"]),
         "functions": metrics.functions(results["base"], results["test"]),
         "options": {"trace": trace, "base": base, "test": test},
     }
+    complete = True
     if html is not None:
         from netemu.report.html import compare_page
 
-        with open(html, "w", encoding="utf-8") as file:
-            file.write(compare_page(compared))
+        complete = outputs.write(html, compare_page(compared))
     if as_json:
         click.echo(json.dumps(compared, indent=2))
     else:
         _print(compared)
+    leaking = [complain_of_leaks(result, f"{side} side: ") for side, result in results.items()]
+    cut = {result.error for result in replayed.values() if result is not None and result.error is not None}
+    for error in cut:
+        complain(f"{error}; what came before it was replayed")
+    if any(leaking) or cut or not complete:
+        ctx.exit(FAILED)
 
 
-def _replay(given: dict[str, Any], timeline: bool, interruption: Interruption) -> dict[str, Any]:
+def _replay(given: dict[str, Any], timeline: bool, interruption: Interruption) -> ReplayResult | None:
     import netemu
     from netemu.cli.progress import ReplayProgress
 
     if interruption.signum is not None:
-        return {}
+        return None
     progress = ReplayProgress(interruption)
     try:
-        result = netemu.replay(timeline=timeline, progress=progress, **given)
+        return netemu.replay(timeline=timeline, progress=progress, **given)
     finally:
         progress.close()
-    if result.error is not None:
-        click.echo(f"netemu: {result.error}; what came before it was replayed", err=True)
-    return result.to_dict()
 
 
 def _print(compared: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from netemu.cli import values
 from netemu.cli.commands import FAILED
 
 
@@ -60,18 +61,22 @@ def command(
 ) -> None:
     """Compare the captures A and B (pcap or pcapng): lengths and bytes of packets, and what else is asked for.
 
+    One of them may be -, which is standard input.
+
     Exit status: 0 when they are the same, 1 when they differ.
     """
     from netemu.diff import by_content, by_order, compare
     from netemu.diff.comparison import Asked
     from netemu.diff.packets import captured
 
+    if a == b == "-":
+        raise click.UsageError("Only one of A and B can be standard input.")
     if tolerance is not None and not times:
         raise click.UsageError("--tolerance is for --times.")
     asked = Asked((tolerance or 0) if times else None, interfaces, verdicts, snaplen)
     found = compare(
-        captured(a, interface=interface_a, verdicts=verdicts),
-        captured(b, interface=interface_b, verdicts=verdicts),
+        captured(values.path_of(a), interface=interface_a, verdicts=verdicts),
+        captured(values.path_of(b), interface=interface_b, verdicts=verdicts),
         asked,
         pairing=by_order if pair == "order" else by_content,
         window=window,

@@ -26,13 +26,16 @@ def command(result: str, form: str) -> None:
 
 
 def _read(path: str) -> dict[str, Any]:
-    from netemu.errors import UsageError
+    from netemu.errors import NetemuError
 
+    name = "standard input" if path == "-" else path
     text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8", errors="replace")
     try:
         result = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise NetemuError(
+            f"{name}: not JSON that can be read ({error}); give what netemu replay --json prints"
+        ) from None
     if not isinstance(result, dict) or "callgraph" not in result:
-        raise UsageError(f"{path} is not a result of netemu replay --json")
+        raise NetemuError(f"{name}: not a result; give what netemu replay --json prints")
     return result

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-_HELP = {
+from netemu.cli import outputs
+
+HELP = {
     "html": "Write a report with pictures, one file that needs nothing else.",
     "folded": "Write folded stacks, for flame graph tools.",
     "speedscope": "Write JSON for speedscope, a profile for each CPU.",
@@ -21,14 +23,14 @@ _HELP = {
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command an option ``--FORMAT FILE`` for each format."""
-    for form in reversed(_HELP):
-        command = click.option(f"--{form}", metavar="FILE", help=_HELP[form])(command)
+    for form in reversed(HELP):
+        command = click.option(f"--{form}", metavar="FILE", help=HELP[form])(command)
     return command
 
 
 def taken_from(given: dict[str, Any]) -> dict[str, str]:
     """The files asked for, by format, taken out of a command's options."""
-    files = {form: given.pop(form.replace("-", "_")) for form in _HELP}
+    files = {form: given.pop(form.replace("-", "_")) for form in HELP}
     return {form: path for form, path in files.items() if path is not None}
 
 
@@ -46,9 +48,9 @@ def need_tracepoints(files: Mapping[str, str]) -> bool:
     return any(form in NEED_TRACEPOINTS for form in files)
 
 
-def write(files: Mapping[str, str], result: Mapping[str, Any]) -> None:
-    """Write every file that was asked for."""
+def write(files: Mapping[str, str], result: Mapping[str, Any]) -> bool:
+    """Write every file that was asked for; False when one of them could not be."""
     from netemu.report import formats
 
-    for form, path in files.items():
-        formats.write(result, form, path)
+    failed = [path for form, path in files.items() if not outputs.write(path, formats.text(result, form))]
+    return not failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def command() -> None:
 @click.argument("name")
 def policy(name: str) -> None:
     """Write NAME.py, a recycle policy for replay --recycle NAME.py."""
-    stem, file = _target(name)
+    from netemu.net.policy_loader import policy_names
+
+    stem, file = _target(name, ["mechanism", *policy_names()])
     text = resources.files("netemu.starts").joinpath("policy.py").read_text(encoding="utf-8")
     _write(file, text.replace("NAME:", f"{stem}:").replace("FILE.py", file.name))
     click.echo(f"wrote {file}; try it: netemu replay TRACE --recycle {file}")
@@ -29,7 +32,9 @@ def policy(name: str) -> None:
 @click.argument("name")
 def driver(name: str) -> None:
     """Write NAME.py, a network driver for replay --driver NAME.py."""
-    stem, file = _target(name)
+    from netemu.net.plugin_loader import driver_names
+
+    stem, file = _target(name, driver_names())
     text = resources.files("netemu.drivers.template").joinpath("__init__.py").read_text(encoding="utf-8")
     text = text.replace("Copy this file, rename what is called ``template``, and run it::", "Run it::")
     text = text.replace("mydriver.py", file.name)
@@ -39,13 +44,18 @@ def driver(name: str) -> None:
     click.echo(f"wrote {file}; try it: netemu replay TRACE --driver {file}")
 
 
-def _target(name: str) -> tuple[str, Path]:
-    """The name, and the file to write.  Raises UsageError for a name that Python cannot take or a file that exists."""
+def _target(name: str, taken: Collection[str]) -> tuple[str, Path]:
+    """The name, and the file to write.
+
+    Raises UsageError for a name that Python cannot take, one of those ``taken``, or a file that exists.
+    """
     from netemu.errors import UsageError
 
     file = Path(name if name.endswith(".py") else f"{name}.py")
     if not file.stem.isidentifier() or keyword.iskeyword(file.stem):
         raise UsageError(f"{file.stem!r} cannot be a name in Python: use letters, digits and _")
+    if file.stem in taken:
+        raise UsageError(f"{file.stem} is the name of one that is installed: choose another name")
     if file.exists():
         raise UsageError(f"{file} exists already: choose another name")
     return file.stem, file

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import exports, tracing, values
+from netemu.cli import exports, outputs, tracing, values
 from netemu.cli.bpf_options import SAFETY, map_entries
 from netemu.cli.commands import FAILED, complain, signal_status
 from netemu.cli.interruption import Interruption
@@ -16,7 +17,9 @@ from netemu.cli.machine_options import machine_options, taken
 
 if TYPE_CHECKING:
     from netemu import ReplayResult
+    from netemu.programs import ObjectFile
 
+_MAY_BE_FILES = ("driver", "platform", "recycle", "xdp")
 _AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -93,7 +96,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option("--repeat", type=_AT_LEAST_ONE, default=1, show_default=True, help="Times to replay the capture.")
 @click.option(
-    "--packets", type=_AT_LEAST_ONE, help="Replay the capture over and over until so many packets were offered."
+    "--packets",
+    type=_AT_LEAST_ONE,
+    help="Replay the capture over and over until so many packets were offered, in place of --repeat.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of every random choice.")
 @click.option("--mtu", type=click.IntRange(min=68, max=65535), default=1500, show_default=True, help="MTU in bytes.")
@@ -112,6 +117,13 @@ _AT_LEAST_ONE = click.IntRange(min=1)
     metavar="SITE=N|every:N|P%",
     help="Make requests fail: page, skb, data, dma, ring or tx; down=N takes the device down. May be repeated.",
 )
+@click.option(
+    "--check",
+    type=click.Choice(["off", "quiesce", "every"]),
+    default="off",
+    show_default=True,
+    help="Hold the run to the kernel's rules: at its end, or at every operation, a thousand packets or so a second.",
+)
 @machine_options
 @exports.options
 @click.option(
@@ -121,11 +133,13 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 @click.option(
     "--out",
     metavar="FILE.pcap|FILE.pcapng",
+    callback=values.capture_name,
     help="Write the transmitted packets to a pcap, or what happened to every packet to a pcapng.",
 )
 @click.option(
     "--call-graph-limit",
-    type=click.FloatRange(min=0, max=100),
+    type=float,
+    callback=values.percentage,
     default=0.1,
     show_default=True,
     metavar="PERCENT",
@@ -150,18 +164,21 @@ def command(
     import netemu
     from netemu.cli.progress import ReplayProgress, compile_if_needed
 
+    trace = values.path_of(trace)
     files = exports.taken_from(replayed)
+    written = {f"--{form}": path for form, path in files.items()}
+    outputs.check(written | ({"--out": replayed["out"]} if replayed["out"] else {}), _inputs(trace, replayed))
     timeline = timeline or exports.need_timeline(files)
     followed = tracing.taken_from(replayed)
     if exports.need_tracepoints(files):
         followed["tracepoints"] = True
-    if not followed:
+    if not followed and replayed["check"] != "every":
         compile_if_needed()
     with Interruption() as interruption:
         progress = ReplayProgress(interruption)
         try:
             result = netemu.replay(
-                "/dev/stdin" if trace == "-" else trace,
+                trace,
                 timeline=timeline,
                 progress=progress,
                 **followed,
@@ -169,15 +186,32 @@ def command(
             )
         finally:
             progress.close()
-        exports.write(files, result.to_dict())
+        complete = exports.write(files, result.to_dict())
         _print(result, as_json, call_graph_limit)
     if result.error is not None:
         complain(result.error)
     if interruption.signum is not None:
         click.echo("netemu: interrupted; the report covers what was replayed until then", err=True)
         ctx.exit(signal_status(interruption.signum))
-    if result.error is not None:
+    if complain_of_leaks(result.to_dict()) or result.error is not None or not complete:
         ctx.exit(FAILED)
+
+
+def complain_of_leaks(result: Mapping[str, Any], side: str = "") -> bool:
+    """Say on standard error that a run (``side`` of a comparison) left something behind; False when it did not."""
+    from netemu.report.findings import leaks_found
+
+    found = leaks_found(result)
+    if found:
+        first = result["leaks"][0].splitlines()[0]
+        complain(f"{side}{first}" if found == 1 else f"{side}{found} leaks or broken rules; the first: {first}")
+    return found > 0
+
+
+def _inputs(trace: str, given: dict[str, Any]) -> list[str]:
+    """Files that a replay with these options reads, among other words; a program or parameters may follow a ``:``."""
+    words = [word for word in map(given.get, _MAY_BE_FILES) if isinstance(word, str)]
+    return [trace, *words, *(word.partition(":")[0] for word in words if ":" in word)]
 
 
 def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
@@ -188,19 +222,17 @@ def replay_arguments(given: dict[str, Any]) -> dict[str, Any]:
         arguments["options"] = {**arguments["options"], "rq": rq}
     safety, maps = arguments.pop("safety", "sandbox"), arguments.pop("maps", {})
     if safety != "sandbox" or maps:
-        arguments["xdp"] = _object_program(arguments, safety, maps)
+        arguments["xdp"] = _object_file(arguments.get("xdp", ""), safety, maps)
     return arguments
 
 
-def _object_program(arguments: dict[str, Any], safety: str, maps: dict[str, Any]) -> Any:
+def _object_file(text: str, safety: Any, maps: dict[str, Any]) -> ObjectFile:
     """The program of ``--xdp`` with what was said about it: that has to be an object file."""
-    from netemu.programs import is_object
-    from netemu.xdp_object import ObjectProgram
+    from netemu.programs import ObjectFile, is_object
 
-    if not is_object(arguments.get("xdp", "")):
+    if not is_object(text):
         raise click.UsageError("--xdp-safety and --xdp-maps are for --xdp FILE.o.")
-    options = {"cpus": arguments["cpus"], "seed": arguments["seed"], "safety": safety, "maps": maps}
-    return ObjectProgram.from_text(arguments["xdp"], **options)
+    return ObjectFile(text, safety, maps)
 
 
 def _print(result: ReplayResult, as_json: bool, call_graph_limit: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netemu.cli import outputs
 from netemu.cli.commands import FAILED, signal_status
 from netemu.cli.interruption import Interruption
 from netemu.cli.predict import verdict
@@ -43,6 +44,7 @@ def command(
     for wanted in ids:
         if wanted not in known:
             raise click.UsageError(f"{wanted} is none of the results that come with netemu: {', '.join(known)}.")
+    outputs.check({f"--{form}": path for form, path in (("html", html), ("svg", svg)) if path}, ())
     compile_if_needed()
     made: list[Reproduction] = []
     with Interruption() as interruption:

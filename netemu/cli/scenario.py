@@ -13,7 +13,7 @@ from netemu.cli.replay import command as replay_command
 from netemu.cli.replay import replay_arguments
 from netemu.errors import UsageError
 
-_OUTPUTS = ("as_json", "timeline", "call_graph_limit", "out")
+OUTPUTS = ("as_json", "timeline", "call_graph_limit", "out")
 """Options of replay that concern its outputs: they mean nothing in a scenario."""
 
 
@@ -30,11 +30,11 @@ def parse(trace: str, options: str | Sequence[str]) -> dict[str, Any]:
         raise UsageError(error.format_message()) from None
     given = context.params
     refused = [f"--{form}" for form in exports.taken_from(given)]
-    refused += [f"--{name.removeprefix('as_')}" for name in _OUTPUTS[:2] if given[name]]
+    refused += [f"--{name.removeprefix('as_')}" for name in OUTPUTS[:2] if given[name]]
     refused += ["--out"] if given["out"] else []
     refused += [tracing.OPTIONS[name] for name in tracing.taken_from(given)]
     if refused:
         raise UsageError(f"{', '.join(refused)} cannot be used here: the command writes its own results")
-    for name in _OUTPUTS:
+    for name in OUTPUTS:
         del given[name]
     return replay_arguments(given)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netemu.cli import outputs
 from netemu.cli.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def command(
     points = list(sweep.points())
     _check(points)
     base = Path(out) if out is not None else Path(Path(spec).stem)
+    outputs.check({"--html": html} if html is not None else {}, [spec])
     compile_if_needed()
     workers: Workers = Dask(dask, jobs) if dask is not None else Processes(jobs)
     with Journal(base.with_name(f"{base.name}.jsonl")) as journal, Interruption() as interruption:
@@ -74,10 +76,12 @@ def command(
         files.append(base.with_name(f"{base.name}.parquet"))
     else:
         click.echo("netemu: no Parquet file without pyarrow: install netemu-kernel[sweep]", err=True)
-    _tell(sweep, rows, files, html, as_json)
+    complete = _draw(sweep, rows, html)
+    _tell(sweep, rows, files, as_json)
     failed = [row for row in rows if row["error"] is not None]
     if failed:
         complain(f"{len(failed)} of {len(rows)} points failed, the first one with: {failed[0]['error']}")
+    if failed or not complete:
         ctx.exit(FAILED)
 
 
@@ -117,11 +121,16 @@ def _run(points: list[Point], journal: Journal, workers: Workers, interruption: 
     return measured
 
 
-def _tell(sweep: Sweep, rows: list[Row], files: list[Path], html: str | None, as_json: bool) -> None:
-    if html is not None:
-        from netemu.report.html import sweep_page
+def _draw(sweep: Sweep, rows: list[Row], html: str | None) -> bool:
+    """Write the page if it is wanted; False when it cannot be written."""
+    if html is None:
+        return True
+    from netemu.report.html import sweep_page
 
-        Path(html).write_text(sweep_page(sweep.title, list(sweep.axes), rows), encoding="utf-8")
+    return outputs.write(html, sweep_page(sweep.title, list(sweep.axes), rows))
+
+
+def _tell(sweep: Sweep, rows: list[Row], files: list[Path], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"title": sweep.title, "rows": rows, "files": [str(file) for file in files]}, indent=2))
         return

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
-
-_NUMBER = re.compile(r"x?([0-9]+(\.[0-9]+)?([eE][0-9]+)?)")
 
 
 def assignments(ctx: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
@@ -20,6 +17,34 @@ def assignments(ctx: click.Context, option: click.Parameter, values: Iterable[st
             raise click.BadParameter(f"{value!r} is not of the form {option.metavar}.")
         pairs[name] = assigned
     return pairs
+
+
+def path_of(trace: str) -> str:
+    """The path of a capture that is read once; ``-`` is standard input."""
+    return "/dev/stdin" if trace == "-" else trace
+
+
+def read_again(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    """A capture that is read more than once, which a stream cannot be."""
+    if value == "-" or Path(value).is_fifo() or Path(value).is_char_device():
+        name = "standard input" if value == "-" else value
+        raise click.BadParameter(
+            f"{name} is a stream, and {ctx.command.name} reads the capture more than once: write it to a file first."
+        )
+    return value
+
+
+def capture_name(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The name of a capture to be written."""
+    from netemu.errors import UsageError
+    from netemu.pcap import check_ending
+
+    if value is not None:
+        try:
+            check_ending(value)
+        except UsageError as error:
+            raise click.BadParameter(f"{error}.") from None
+    return value
 
 
 def recycling(ctx: click.Context, option: click.Parameter, value: str) -> str | float:
@@ -35,7 +60,19 @@ def recycling(ctx: click.Context, option: click.Parameter, value: str) -> str | 
 
 def packet_rate(ctx: click.Context, option: click.Parameter, value: str) -> str:
     """``recorded``, ``max``, ``xN`` (N times the recorded speed) or packets per second."""
-    number = _NUMBER.fullmatch(value)
-    if value in ("recorded", "max") or (number and 0 < float(number[1]) < math.inf):
-        return value
-    raise click.BadParameter(f"{value!r} is none of recorded, max, xN and a positive number of packets per second.")
+    if value not in ("recorded", "max"):  # these need no engine to be known
+        from netemu.errors import UsageError
+        from netemu.pipeline.arrivals import Rate
+
+        try:
+            Rate.parse(value)
+        except UsageError as error:
+            raise click.BadParameter(f"{error}.") from None
+    return value
+
+
+def percentage(ctx: click.Context, option: click.Parameter, value: float) -> float:
+    """0 to 100, and a number."""
+    if not 0 <= value <= 100:
+        raise click.BadParameter(f"{value} is not a percentage from 0 to 100.")
+    return value

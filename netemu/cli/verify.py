@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from netemu.cli import values
 from netemu.cli.bpf_options import global_values, program_options, split_program
 
 
@@ -80,7 +81,7 @@ def command(
 def _packets(trace: str) -> list[bytes]:
     from netemu.pcap import packets
 
-    return [bytes(data) for _, data, _ in packets(trace)]
+    return [bytes(data) for _, data, _ in packets(values.path_of(trace))]
 
 
 def _show(report: dict[str, Any]) -> None:

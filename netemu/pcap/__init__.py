@@ -4,7 +4,7 @@ from netemu.pcap.batch import LARGEST_WHOLE, MAX_CAPLEN, PACKET, Batch
 from netemu.pcap.blocks import Interface
 from netemu.pcap.errors import CaptureError
 from netemu.pcap.reader import CaptureReader, open_capture, packets
-from netemu.pcap.writer import CaptureWriter, PcapngWriter, PcapWriter, open_writer
+from netemu.pcap.writer import CaptureWriter, PcapngWriter, PcapWriter, check_ending, open_writer
 
 __all__ = [
     "LARGEST_WHOLE",
@@ -17,6 +17,7 @@ __all__ = [
     "Interface",
     "PcapWriter",
     "PcapngWriter",
+    "check_ending",
     "open_capture",
     "open_writer",
     "packets",

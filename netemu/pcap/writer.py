@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from netemu.errors import UsageError
 from netemu.pcap import pack
 from netemu.pcap.batch import MAX_CAPLEN, PACKET, Bytes, fields
 from netemu.pcap.blocks import Interface, encode_interface, encode_options, encode_section
@@ -271,19 +272,23 @@ def open_writer(
 ) -> CaptureWriter:
     """A writer of Ethernet packets in the format that the name ends with: ``.pcap`` or ``.pcapng``.
 
-    ``interfaces``: names of a pcapng's interfaces, numbered from 0.  Raises CaptureError for other endings.
+    ``interfaces``: names of a pcapng's interfaces, numbered from 0.  Raises UsageError for other endings.
     """
-    suffix = PurePath(path).suffix.lower()
-    if suffix == ".pcap":
+    if check_ending(path) == ".pcap":
         return PcapWriter(path, snaplen=snaplen, nanoseconds=nanoseconds)
-    if suffix == ".pcapng":
-        writer = PcapngWriter(path)
-        for name in interfaces:
-            writer.add_interface(name, tsresol=NANOSECONDS if nanoseconds else MICROSECONDS, snaplen=snaplen)
-        return writer
-    raise CaptureError(
-        f"no format is known for the ending {suffix or 'none'!r}", "name it .pcap or .pcapng", path=os.fspath(path)
-    )
+    writer = PcapngWriter(path)
+    for name in interfaces:
+        writer.add_interface(name, tsresol=NANOSECONDS if nanoseconds else MICROSECONDS, snaplen=snaplen)
+    return writer
+
+
+def check_ending(path: str | os.PathLike[str]) -> str:
+    """The ending of a capture to be written: ``.pcap`` or ``.pcapng``.  Raises UsageError for others."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in (".pcap", ".pcapng"):
+        what = f"no format is known for the ending {suffix!r}" if suffix else "no format is known without an ending"
+        raise UsageError(f"{os.fspath(path)}: {what}; name it .pcap or .pcapng")
+    return suffix
 
 
 def _create(path: str) -> io.FileIO:

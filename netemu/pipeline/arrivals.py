@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..net import run as engine_run
 
+LEAST, MOST = 1e-3, 1e12
+"""Limits of the number in a rate."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -28,8 +31,10 @@ class Rate:
             value = float(text.removeprefix("x"))
         except ValueError:
             value = 0.0
-        if not 1e-3 <= value <= 1e12:
-            raise UsageError(f"rate is recorded, max, xN or packets per second, not {text!r}")
+        if not LEAST <= value <= MOST:
+            raise UsageError(
+                f"rate is recorded, max, xN or packets per second, the number from {LEAST:g} to {MOST:g}, not {text!r}"
+            )
         if text.startswith("x"):
             return cls(engine_run.RATE_RECORDED, speed_num=round(value * 1000), speed_den=1000)
         return cls(engine_run.RATE_FIXED, gap=round(10**12 / value))

@@ -47,11 +47,18 @@ def _nothing_arrived(result: Result) -> str | None:
     return "No packet reached the driver."
 
 
+def leaks_found(result: Result) -> int:
+    """How many leaks there are: the result lists the first of them."""
+    found: int = result.get("leaks_found", len(result["leaks"]))
+    return found
+
+
 def _leaks(result: Result) -> str | None:
-    leaks = result["leaks"]
-    if not leaks:
+    found = leaks_found(result)
+    if not found:
         return None
-    return f"The run ended with {count(len(leaks))} leak{'s' if len(leaks) > 1 else ''}; see Pages."
+    rules = " or broken rules" if result["options"].get("check", "off") != "off" else ""
+    return f"The run ended with {count(found)} leak{'s' if found > 1 or rules else ''}{rules}; see Pages."
 
 
 def _drops(result: Result) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from . import ftrace, html, stacks, tracks, views
@@ -36,8 +35,3 @@ def text(result: Result, form: str) -> str:
     """``result`` in one of the formats."""
     made = FORMATS[form](result)
     return made if isinstance(made, str) else "".join(made)
-
-
-def write(result: Result, form: str, path: str) -> None:
-    """Write ``result`` to a file in one of the formats."""
-    Path(path).write_text(text(result, form), encoding="utf-8")

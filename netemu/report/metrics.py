@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .findings import leaks_found
 from .quantities import ratio
 
 Result = Mapping[str, Any]
@@ -31,7 +32,7 @@ def metrics(result: Result) -> Metrics:
         "zone_lock_contended": lock["contended"],
         "zone_lock_wait_ns": lock["wait_ns"],
         "zone_lock_hold_ns": lock["hold_ns"],
-        "leaks": len(result["leaks"]),
+        "leaks": leaks_found(result),
     }
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from netemu.report.callgraph import tree
-from netemu.report.findings import findings, recycled_percent
+from netemu.report.findings import findings, leaks_found, recycled_percent
 from netemu.report.quantities import count, duration, percent, rate, ratio
 
 WIDTH = 100
@@ -142,7 +142,10 @@ class _Report:
 
     def _leaks(self, leaks: Sequence[object]) -> None:
         for leak in leaks:
-            self._paragraph(f"leak: {_described(leak)}", indent="  ", style="bold red")
+            first, *more = _described(leak).splitlines()
+            self._paragraph(f"leak: {first}", indent="  ", style="bold red")
+            for line in more:
+                self._line(f"  {line}", "red")
 
     def _emulator(self, result: Result) -> None:
         wall = result["wall_s"]
@@ -203,7 +206,7 @@ def _pages(result: Result) -> list[Row]:
     pages = result["pages"]
     rows = [(name, count(pages[name])) for name in ("allocated", "freed", "in_use", "initial_in_use")]
     rows += [(f"  {place}", count(number)) for place, number in pages["places"].items() if number]
-    rows.append(("leaks", count(len(result["leaks"])) if result["leaks"] else "none"))
+    rows.append(("leaks", count(leaks_found(result)) if result["leaks"] else "none"))
     return rows
 
 

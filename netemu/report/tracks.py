@@ -29,7 +29,7 @@ def perfetto(result: Result) -> str:
 def timeline(result: Result) -> Mapping[str, Any]:
     """The readings and polls of a result.  Raises UsageError when there are none."""
     if "timeline" not in result:
-        raise UsageError("this result has no timeline: replay with timeline=True")
+        raise UsageError("this result has no timeline: replay with --timeline, or from Python timeline=True")
     found: Mapping[str, Any] = result["timeline"]
     return found
 

@@ -62,11 +62,14 @@ def scripts(path: Path) -> Iterator[tuple[Script, Iterator[Entry]]]:
     Raises VectorError, saying file and line, for a damaged file; OSError when it cannot be read.
     """
     lines = _objects(path)
+    number = 0
     for number, header in lines:
         name, ops = header.get("script"), header.get("ops")
-        if not isinstance(name, str) or not isinstance(ops, int):
-            raise VectorError(f'{path}:{number}: a script must start with {{"script": NAME, "ops": N}}')
+        if not isinstance(name, str) or not isinstance(ops, int) or isinstance(ops, bool) or ops < 1:
+            raise VectorError(f'{path}:{number}: a script must start with {{"script": NAME, "ops": N}}, N at least 1')
         yield Script(str(path), number, name, ops), _entries(path, lines, name, ops)
+    if not number:
+        raise VectorError(f"{path}: there is no script in it; fetch the file again")
 
 
 def _entries(path: Path, lines: Iterator[Entry], name: str, ops: int) -> Iterator[Entry]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import netemu
 from netemu import UsageError
 from netemu.exhaust import places, trials
 from netemu.injection import Plan
+from netemu.pcap import open_writer, packets
+from tests.drivers.authoring import edited
 
 TRACE = "traces/dns.pcap"
 
@@ -90,6 +94,28 @@ def test_refused_transmissions_are_dropped_and_counted() -> None:
     assert result["injected"] == {"tx": {"requests": 800, "failed": 200}}
     assert result["packets"]["forwarded"] == 600
     assert result["leaks"] == []
+
+
+DESTROYED = "        page_pool_destroy(nic.k, nic.cpu(0), nic.k.rxq[nic.rxq(0)].pool)\n"
+MISTAKES = {
+    "skb_mark_for_recycle is forgotten": (("    skb_mark_for_recycle(k, cpu, skb)\n", ""), "SK-06", "every"),
+    "its pool is never destroyed": ((DESTROYED, "        pass\n"), "DR-06", "quiesce"),
+    "its pool is destroyed twice": ((DESTROYED, 2 * DESTROYED), "PP-12", "every"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_exhaust_finds_a_driver_that_breaks_a_rule(tmp_path: Path, mistake: str) -> None:
+    change, rule, needs = MISTAKES[mistake]
+    driver = str(edited(tmp_path, "wrong.py", change))
+    few = tmp_path / "few.pcap"
+    with open_writer(few) as writer:
+        for number, (_, data, _) in enumerate(packets(TRACE)):
+            if number < 40:
+                writer.write(number, bytes(data))
+    for check in {"every", needs}:
+        runs = list(trials(few, driver=driver, era="v6.1", memory_mb=32, check=check))
+        assert any(found.startswith(rule) for trial in runs for found in trial.found), check
 
 
 def test_exhaust_finds_the_places_that_ask_and_every_one_survives() -> None:

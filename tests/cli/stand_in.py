@@ -20,9 +20,10 @@ class Result:
 
     interrupted: bool = False
     error: str | None = None
+    leaks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return locked_frees()
+        return locked_frees() | {"leaks": list(self.leaks)}
 
 
 @dataclass

@@ -33,6 +33,35 @@ def test_a_run_says_verdict_and_duration_like_bpftool(packet: Path) -> None:
     assert result.stdout.startswith("Return value: 3, duration (average): ")
 
 
+@pytest.mark.parametrize("options", [(), ("--xdp-safety", "strict")])
+def test_an_object_file_that_is_not_there_is_wrong_usage_as_every_named_file_is(options: tuple[str, ...]) -> None:
+    result = run("replay", TRACE, "--xdp", "nofile.o", *options)
+    assert result.exit_code == WRONG_USAGE
+    assert result.stderr == "netemu: error: XDP program file nofile.o: No such file or directory\n"
+
+
+def test_so_is_a_file_of_map_entries() -> None:
+    result = run("replay", TRACE, "--xdp", object_file("vlan_swap"), "--xdp-maps", "none.json")
+    assert result.exit_code == WRONG_USAGE
+    assert "none.json: No such file or directory" in result.stderr
+
+
+def test_a_program_with_maps_can_be_followed_event_by_event() -> None:
+    result = run(
+        "replay",
+        TRACE,
+        "--packets",
+        5,
+        "--xdp",
+        object_file("vlan_swap"),
+        "--xdp-safety",
+        "strict",
+        "--trace-packet",
+        2,
+    )
+    assert result.exit_code == 0, result.stderr
+
+
 def test_json_of_a_run_holds_the_packet(packet: Path) -> None:
     report = json.loads(run("run", object_file("vlan_swap"), "data_in", packet, "-j").stdout)
     assert report["retval"] == 3

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.replay.runs import IMIX, run
+from tests.cli.conftest import Run
+from tests.cli.stand_in import Engine, Result
+from tests.replay.runs import IMIX
+from tests.replay.runs import run as replayed
 
 
 def compare(*options: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +31,7 @@ def test_both_sides_are_replays_and_delta_is_their_difference() -> None:
     done = compare("--base", BASE, "--test", TEST, "--json")
     assert done.returncode == 0, done.stderr
     compared = json.loads(done.stdout)
-    base = run(IMIX, era="v4.19", recycle=0.0, packets=2000)
+    base = replayed(IMIX, era="v4.19", recycle=0.0, packets=2000)
     assert {**compared["base"], "wall_s": 0} == {**json.loads(json.dumps(base)), "wall_s": 0}
     faster = 100 * (compared["test"]["pps"] / compared["base"]["pps"] - 1)
     assert compared["delta"]["pps_percent"] == pytest.approx(faster)
@@ -53,6 +56,22 @@ def test_the_same_on_both_sides_differs_in_nothing() -> None:
     compared = json.loads(done.stdout)
     assert set(compared["delta"].values()) <= {0, None}
     assert {row["change_ns"] for row in compared["functions"]} == {0}
+
+
+def test_a_leak_on_one_side_is_a_failed_comparison(run: Run, engine: Engine) -> None:
+    engine.result = Result(leaks=("page 3: nobody holds it", "page 4: nobody holds it"))
+    done = run("compare", "x.pcap", "--base", "", "--test", "")
+    assert done.exit_code == 1
+    said = "2 leaks or broken rules; the first: page 3: nobody holds it"
+    assert done.stderr == f"netemu: error: base side: {said}\nnetemu: error: test side: {said}\n"
+
+
+def test_a_cut_capture_is_compared_up_to_the_cut_and_fails(run: Run, engine: Engine) -> None:
+    engine.result = Result(error="x.pcap: cut in packet 7")
+    done = run("compare", "x.pcap", "--base", "", "--test", "", "--json")
+    assert done.exit_code == 1
+    assert set(json.loads(done.stdout)["delta"].values()) <= {0, None}
+    assert done.stderr == "netemu: error: x.pcap: cut in packet 7; what came before it was replayed\n"
 
 
 def test_wrong_options_are_wrong_usage(tmp_path: Path) -> None:

@@ -59,6 +59,20 @@ def test_json_holds_the_tally_and_every_divergence(wrong: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("family", ["page_pool", "skb"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b""), b'{"script": "x", "ops": 0}\n', b'{"script": "x", "ops": -1}\n', b'{"script": "x"}'],
+    ids=["empty", "empty gzip", "no operation", "fewer than none", "no number"],
+)
+def test_a_file_that_tests_nothing_does_not_pass(tmp_path: Path, family: str, content: bytes) -> None:
+    file = tmp_path / "nothing.jsonl"
+    file.write_bytes(content)
+    result = run(family, file)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"netemu: error: {file}:")
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     result = run("page_pool", tmp_path / "none.jsonl")
     assert result.exit_code == 1

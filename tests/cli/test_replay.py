@@ -36,6 +36,7 @@ def test_defaults_are_those_of_the_python_function(run: Run, engine: Engine) -> 
         "hold_us": 0.0,
         "options": {},
         "inject": (),
+        "check": "off",
         "timeline": False,
     }
 
@@ -45,7 +46,7 @@ def test_every_option_reaches_the_engine(run: Run, engine: Engine) -> None:
         "replay x.pcap --driver netsec --era v4.19 --set page_frag_free=pcp --set bulk=1 --platform cortex-a53 "
         "--cpus 2 --queues 4 --recycle 0.35 --action local --rate x2.5 --repeat 3 --seed 9 --mtu 9000 --hold-us 12.5 "
         "--rq striding --driver-option ring=512 --rx-usecs 8 --tx-frames 64 --no-bql --irq-affinity 1,0 --nodes 2 "
-        "--out y.pcap"
+        "--out y.pcap --check quiesce"
     )
     done = run(*command.split())
     assert done.exit_code == 0, done.stderr
@@ -70,6 +71,7 @@ def test_every_option_reaches_the_engine(run: Run, engine: Engine) -> None:
         "options": {"ring": "512", "rq": "striding"},
         "nodes": 2,
         "inject": (),
+        "check": "quiesce",
         "timeline": False,
         "out": "y.pcap",
     }
@@ -117,6 +119,14 @@ def test_rate_takes_its_four_forms(run: Run, engine: Engine, rate: str) -> None:
         ["x.pcap", "--rate", "x0.0"],
         ["x.pcap", "--rate", "-5"],
         ["x.pcap", "--rate", "1e999"],
+        ["x.pcap", "--rate", "1e-9"],
+        ["x.pcap", "--rate", "1e30"],
+        ["x.pcap", "--rate", "nan"],
+        ["x.pcap", "--call-graph-limit", "nan"],
+        ["x.pcap", "--call-graph-limit", "101"],
+        ["x.pcap", "--check", "sometimes"],
+        ["x.pcap", "--out", "y.txt"],
+        ["x.pcap", "--out", "y"],
     ],
     ids=" ".join,
 )
@@ -126,6 +136,19 @@ def test_wrong_usage_is_status_2_and_runs_nothing(run: Run, engine: Engine, wron
     assert done.stdout == ""
     assert "Error: " in done.stderr
     assert engine.called_with == {}
+
+
+@pytest.mark.parametrize("rate", ["1e-9", "1e30", "x1e30"])
+def test_a_rate_out_of_range_is_told_the_range(run: Run, rate: str) -> None:
+    said = " ".join(run("replay", "x.pcap", "--rate", rate).stderr.split())
+    assert f"the number from 0.001 to 1e+12, not '{rate}'." in said
+
+
+def test_a_run_that_is_followed_step_by_step_compiles_nothing(run: Run, engine: Engine, warm: Warm) -> None:
+    warm.warm = False
+    assert run("replay", "x.pcap", "--check", "every").exit_code == 0
+    assert engine.called_with["check"] == "every"
+    assert not warm.warm
 
 
 def test_json_is_the_only_thing_on_standard_output(run: Run, warm: Warm) -> None:
@@ -152,6 +175,15 @@ def test_a_cut_capture_is_reported_as_far_as_it_was_read(run: Run, engine: Engin
     assert done.exit_code == 1
     assert "zone" in done.stdout
     assert done.stderr == "netemu: error: x.pcap: cut in packet 7 at offset 640\n"
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_leak_is_a_failed_check(run: Run, engine: Engine, as_json: list[str]) -> None:
+    engine.result = Result(leaks=("page 3: nobody holds it",))
+    done = run("replay", "x.pcap", *as_json)
+    assert done.exit_code == 1
+    assert "page 3: nobody holds it" in done.stdout
+    assert done.stderr == "netemu: error: page 3: nobody holds it\n"
 
 
 @pytest.mark.parametrize(

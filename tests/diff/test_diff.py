@@ -139,6 +139,14 @@ def test_the_exit_status_is_that_of_the_process(tmp_path: Path) -> None:
         assert (done.returncode, json.loads(done.stdout)["same"]) == (status, status == 0)
 
 
+def test_one_of_the_two_can_come_through_a_pipe() -> None:
+    for sides in (("-", str(DNS)), (str(DNS), "-")):
+        command = [sys.executable, "-m", "netemu.cli", "diff", *sides, "--json"]
+        done = subprocess.run(command, input=DNS.read_bytes(), capture_output=True, check=False)
+        assert (done.returncode, json.loads(done.stdout)["same"]) == (0, True)
+    assert "Only one of A and B" in diff("-", "-", status=2).stderr
+
+
 def test_a_cut_capture_is_bad_input(tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(DNS.read_bytes()[:-20])

@@ -185,12 +185,26 @@ LEAKS = {
 def test_pages_that_nobody_gives_back_are_named(tmp_path: Path, mistake: str) -> None:
     change, count = LEAKS[mistake]
     done = replay_interpreted(DNS, edited(tmp_path, "leaking.py", change), "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     result = json.loads(done.stdout)
     leaks = result["leaks"]
     expected = result["packets"]["received"] if count is None else count
-    assert len(leaks) == min(expected, 20)
+    assert result["leaks_found"] == expected
+    assert f"{expected} leaks" in done.stderr
+    assert len(leaks) == min(expected, 21)
+    if expected > 20:
+        assert leaks.pop() == f"and {expected - 20} more"
     assert all(leak.startswith("page ") and leak.endswith(": nobody holds it") for leak in leaks)
+
+
+def test_a_checked_replay_names_the_broken_rule_and_fails(tmp_path: Path) -> None:
+    wrong = edited(tmp_path, "wrong.py", ("    skb_mark_for_recycle(k, cpu, skb)\n", ""))
+    assert replay_interpreted(DNS, wrong, "--packets", "20").returncode == 0
+    done = replay_interpreted(DNS, wrong, "--packets", "20", "--check", "every")
+    assert done.returncode == 1
+    assert "\n  leak: SK-06 (error): " in done.stdout
+    assert "  history, oldest first:" in done.stdout
+    assert "leaks or broken rules; the first: SK-06" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scapy.utils import RawPcapNgReader, RawPcapReader
 
 from netemu.engine.jit import JIT
+from netemu.errors import UsageError
 from netemu.pcap import (
     MAX_CAPLEN,
     PACKET,
@@ -218,7 +219,7 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path):
         reader.read_into(Batch())
         assert [i.name for i in reader.interfaces] == ["eth0", "eth1"]
     for name in ("a.cap", "a"):
-        with pytest.raises(CaptureError, match=r"name it \.pcap or \.pcapng"):
+        with pytest.raises(UsageError, match=r"name it \.pcap or \.pcapng"):
             open_writer(tmp_path / name)
         assert not (tmp_path / name).exists()
 

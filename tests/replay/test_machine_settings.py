@@ -69,6 +69,19 @@ def test_settings_that_make_no_sense_are_refused(bad: dict[str, Any]) -> None:
         run(DNS, settings=DeviceSettings(**bad))
 
 
+@pytest.mark.parametrize(
+    ("bad", "what_to_do"),
+    [
+        ({"nodes": 5, "cpus": 2}, "raise cpus or lower nodes"),
+        ({"repeat": 2, "packets": 5}, "give one of them"),
+        ({"pcp_batch": 0}, "pcp_batch is 1 to"),
+    ],
+)
+def test_values_that_would_be_ignored_are_refused(bad: dict[str, Any], what_to_do: str) -> None:
+    with pytest.raises(UsageError, match=what_to_do):
+        run(DNS, **bad)
+
+
 # -- queues and CPUs -------------------------------------------------------------------------------------------------
 
 
@@ -203,3 +216,9 @@ def test_each_node_has_its_own_lock() -> None:
 def test_a_larger_batch_takes_the_lock_less_often() -> None:
     small, large = (run(FLOOD, repeat=4, recycle=0, pcp_batch=batch, pcp_high=6 * batch) for batch in (16, 64))
     assert small["zone_lock"]["acquisitions"] > 3 * large["zone_lock"]["acquisitions"]
+
+
+def test_cpus_without_a_queue_are_idle_from_beginning_to_end() -> None:
+    data = run(FLOOD, cpus=8, queues=1)
+    assert data["busy_ns"] + data["idle_ns"] == pytest.approx(8 * data["virtual_ns"])
+    assert data["busy_ns"] <= data["virtual_ns"]

@@ -60,6 +60,7 @@ def locked_frees() -> dict[str, Any]:
             "offered": 1_010,
             "received": 1_000,
             "forwarded": 998,
+            "delivered": 0,
             "dropped": {"rx_ring_full": 10, "tx_full": 2},
         },
         "bytes": 365_000,
@@ -86,6 +87,7 @@ def locked_frees() -> dict[str, Any]:
             "wait_ns": 8_000,
             "hold_ns": 61_000,
         },
+        "recycling": {"pages_wanted": 1_000, "pages_from_allocator": 1_000, "percent": 0.0},
         "callgraph": graph,
         "leaks": [],
         "pages": {
@@ -102,7 +104,7 @@ def locked_frees() -> dict[str, Any]:
 def nothing_received() -> dict[str, Any]:
     """A run of a capture without packets."""
     return locked_frees() | {
-        "packets": {"offered": 0, "received": 0, "forwarded": 0, "dropped": {}},
+        "packets": {"offered": 0, "received": 0, "forwarded": 0, "delivered": 0, "dropped": {}},
         "bytes": 0,
         "virtual_ns": 0,
         "pps": 0.0,

@@ -56,6 +56,13 @@ def test_leaks_are_listed_one_by_one_and_lead_the_headline() -> None:
     assert "The run ended with 2 leaks" in text.splitlines()[3]
 
 
+def test_leaks_that_are_not_listed_count_too() -> None:
+    leaks = [f"page {page}: nobody holds it" for page in range(20)] + ["and 236 more"]
+    text = rendered(sample.locked_frees() | {"leaks": leaks, "leaks_found": 256})
+    assert "The run ended with 256 leaks" in text
+    assert re.search(r"^.* leaks +256$", text, re.MULTILINE)
+
+
 def test_few_pools_get_a_column_each_and_many_are_summed() -> None:
     result = sample.locked_frees()
     two = rendered(result | {"page_pool": [sample.pool(1, alloc_fast=7), sample.pool(2, alloc_fast=5)]})
