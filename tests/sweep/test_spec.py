@@ -90,7 +90,7 @@ def test_mistakes_are_told_with_the_file(text: str, message: str, tmp_path: Path
         ("--nosuch", "No such option '--nosuch'"),
         ("--era", "Option '--era' requires an argument"),
         ("--json", "--json cannot be used here"),
-        ("--html x --out y", "--html, --out cannot be used here"),
+        ("--html x --out y.pcap", "--html, --out cannot be used here"),
         ("--era 'v6", "No closing quotation"),
         ("--help", "ask for help"),
     ],
