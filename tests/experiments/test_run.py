@@ -106,7 +106,7 @@ def test_a_machine_that_this_computer_has_no_room_for_names_the_keys(
 
     monkeypatch.setattr(Machine, "__init__", no_room)
     with pytest.raises(ExperimentError, match=r"'a': .* 8 x 262144 MiB \(nodes x memory_mb\): lower one of them"):
-        entries(f'[a]\nkind = "{kind}"\nmetric = "busy_ns"\nnodes = 8\nmemory_mb = 262144')
+        entries(f'[a]\nkind = "{kind}"\nmetric = "busy_ns"\ncpus = 8\nnodes = 8\nmemory_mb = 262144')
 
 
 def test_one_experiment_that_cannot_be_run_need_not_end_the_others() -> None:

@@ -85,7 +85,7 @@ def cut_short(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (without_header, ':1: a script must start with {"script": NAME, "ops": N}'),
+        (without_header, ':1: a script must start with {"script": NAME, "ops": N}, N at least 1'),
         (cut_short, ": script 01_smoke-000 ends after 19 of 50 operations; fetch the file again"),
     ],
 )
