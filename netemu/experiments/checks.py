@@ -24,7 +24,7 @@ from netemu.profiles.platforms import load_platform
 
 Settings = Mapping[str, Any]
 
-_OF_LOOPS = ("platform", "order", "bulk")
+_OF_LOOPS = ("platform", "era", "switches", "cpus", "order", "bulk", "build", "shared", "hold_ns")
 _OF_TRAFFIC = (
     *("platform", "era", "switches", "cpus", "driver", "driver_options", "rq", "queues", "mtu", "trace", "rate", "xdp"),
     *("recycle", "irq_affinity", "xps", "rx_usecs", "tx_usecs", "rx_frames", "tx_frames", "bql", "link_gbps"),
@@ -58,6 +58,14 @@ def _different(experiment: Experiment) -> Iterable[Settings]:
 def _check_loop(experiment: Experiment, settings: Settings) -> None:
     load_platform(settings["platform"])
     burst_of(experiment.kind, settings)
+    kernel = {**era_switches(settings["era"]), **settings["switches"]}
+    if experiment.kind == "page_alloc" and settings["bulk"] and kernel["pool_slow"] == "single":
+        raise UsageError("there is no __alloc_pages_bulk before v5.13: take a later era, or no bulk")
+    if settings.get("build") == "napi_build_skb" and kernel["skb_napi_cache"] == "free_only":
+        raise UsageError("there is no napi_build_skb before v5.12: take a later era, or build_skb")
+    meet = experiment.kind == "spinlock" and settings["shared"] and settings["cpus"] > 1
+    if meet and settings["hold_ns"] == 0:
+        raise UsageError("CPUs at one lock that nobody holds for any time never meet: say with hold_ns for how long")
 
 
 def _check_traffic(experiment: Experiment, settings: Settings) -> None:

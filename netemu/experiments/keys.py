@@ -58,7 +58,7 @@ LOOPS: dict[str, tuple[Key, ...]] = {
             "function that frees; __free_pages_ok goes past the per-CPU lists",
         ),
         _BURST,
-        Key("bulk", integer(0, 4096), 0, "pages of one __alloc_pages_bulk call; 0: one by one"),
+        Key("bulk", integer(0, 4096), 0, "pages of one __alloc_pages_bulk call (v5.13); 0: one by one"),
     ),
     "page_frag": (Key("size", integer(1, 32768), 2048, "bytes of a fragment"), _BURST),
     "page_pool": (
@@ -84,8 +84,8 @@ LOOPS: dict[str, tuple[Key, ...]] = {
     ),
     "spinlock": (
         Key("shared", yes_or_no, True, "all CPUs take the same lock"),
-        Key("irqsave", yes_or_no, False, "with interrupts saved and disabled"),
-        Key("hold_ns", number(0, 1e6), 0, "work under the lock, ns"),
+        Key("irqsave", yes_or_no, False, "with interrupts saved and disabled; no platform has a price for that yet"),
+        Key("hold_ns", number(0, 1e6), 0, "work under the lock, ns; CPUs that share a lock have to hold it"),
     ),
     "atomic": (),
     "call": (Key("indirect", yes_or_no, False, "through a function pointer"),),
@@ -100,7 +100,9 @@ LOOPS: dict[str, tuple[Key, ...]] = {
             "page_alloc",
             "where the page comes from; reused: one page that somebody else keeps",
         ),
-        Key("build", one_of("build_skb", "napi_build_skb"), "build_skb", "function that builds"),
+        Key(
+            "build", one_of("build_skb", "napi_build_skb"), "build_skb", "function that builds (napi_build_skb: v5.12)"
+        ),
         Key(
             "free",
             one_of("napi_consume_skb", "consume_skb", "kfree_skb"),

@@ -32,6 +32,12 @@ class Nobody:
     [
         (LOOP + 'platform = "x86"', "unknown platform 'x86'"),
         (LOOP + "sweep = { bulk = [0, 4], order = [0, 1] }", "order has to be 0"),
+        (LOOP + 'era = "v5.10"\nbulk = 16', "there is no __alloc_pages_bulk before v5.13"),
+        (
+            'kind = "skb"\nmetric = "ns_per_op"\nera = "v5.10"\nbuild = "napi_build_skb"',
+            "no napi_build_skb before v5.12",
+        ),
+        ('kind = "spinlock"\nmetric = "ns_per_op"\nsweep = { cpus = [1, 2] }', "say with hold_ns for how long"),
         (
             LOOP.replace('"ns_per_op"', '{ share = "kfree_skbb" }'),
             "kfree_skbb is no function .*; did you mean kfree_skb",

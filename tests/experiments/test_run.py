@@ -174,6 +174,7 @@ def test_a_trace_is_found_beside_its_experiment_file(tmp_path: Path) -> None:
 def test_interpreted_and_compiled_loops_and_traffic_give_the_same_figures(tmp_path: Path) -> None:
     kinds = dict.fromkeys(LOOPS, 'metrics = ["ns_per_op", "busy_ns"]\ncpus = 2')
     kinds["page_pool_cross_cpu"] = 'metric = "ns_per_op"\nreturning = 2'
+    kinds["spinlock"] += "\nhold_ns = 20"
     kinds["traffic"] = 'metric = "ns_per_packet"\npackets = 100'
     text = SMALL.replace('kind = "page_alloc"\n', "think_ns = 50\n")
     text += "".join(f'[{kind}]\nkind = "{kind}"\n{keys}\n' for kind, keys in kinds.items())
