@@ -277,8 +277,7 @@ class PagePool:
 
     def unlink_napi(self) -> None:
         """``page_pool_unlink_napi`` (v6.4): no more direct recycling by NAPI."""
-        p = self.machine.k.pool[self.number]
-        p.napi = p.napi_cpu = 0
+        page_pool_shutdown.page_pool_unlink_napi(self.machine.k, self.machine.where(None, self.cpu), self.number)
 
     def napi_deleted(self) -> None:
         """``netif_napi_del`` of the NAPI that consumes the pool: a direct return is a use of freed memory from now

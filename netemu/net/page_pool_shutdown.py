@@ -144,6 +144,14 @@ def page_pool_release_retry(k: Kernel, cpu: int, pool: int) -> None:
     schedule_release(k, pool)
 
 
+@kernel_function(traced=False, entry=True, rare=True)
+def page_pool_unlink_napi(k: Kernel, cpu: int, pool: int) -> None:
+    """Nobody is the pool's consumer any more (v6.4; page_pool_disable_direct_recycling from v6.9 on)."""
+    p = k.pool[pool]
+    p.napi = 0
+    p.napi_cpu = 0
+
+
 @kernel_function(traced=False, entry=True)
 def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
     """Drop one user; the last one shuts the pool down, at once or as soon as its pages are back."""
@@ -153,9 +161,8 @@ def page_pool_destroy(k: Kernel, cpu: int, pool: int) -> None:
         p.users = 0  # nobody counts: the first to destroy the pool is the last
     if p.users != 0:
         return
-    if k.era[0].pool_unlink != 0:  # page_pool_unlink_napi, page_pool_disable_direct_recycling
-        p.napi = 0
-        p.napi_cpu = 0
+    if k.era[0].pool_unlink != 0:
+        page_pool_unlink_napi(k, cpu, pool)
     page_pool_free_frag(k, cpu, pool)
     if page_pool_release(k, cpu, pool) == 0:
         return

@@ -62,23 +62,41 @@ def structs_run_dry(k: Kernel) -> bool:
 
 
 @kernel_function(traced=False)
+def cpu_with_free(k: Kernel, what: int) -> int:
+    """A CPU that has free STRUCTS or HEADS.  NONE: there is no more memory."""
+    for cpu in range(k.machine[0].cpus):
+        n = k.softnet[cpu]
+        if (n.skb_free if what == STRUCTS else n.shinfo_free) != 0:
+            return cpu
+    return NONE
+
+
+@inlined
+def free_skb_of(k: Kernel, home: int) -> int:
+    """The newest free struct of a CPU's slabs, which has one."""
+    n = k.softnet[home]
+    skb = n.skb_free - 1
+    n.skb_free = k.skb[skb].next
+    prefetch(k.skb, n.skb_free - 1)
+    prefetch(k.skb_packet, n.skb_free - 1)
+    return skb
+
+
+@kernel_function(traced=False)
 def new_skb(k: Kernel, cpu: int) -> int:
     """A struct for a CPU whose slabs have none: one never used, else one of another CPU's.  NONE: there is no more."""
     s = k.slab[0]
-    if s.skb_made < k.machine[0].skbs:
-        skb = s.skb_made
-        s.skb_made += 1
-        k.skb[skb].home = cpu
-        return skb
-    for other in range(k.machine[0].cpus):
-        n = k.softnet[other]
-        if n.skb_free != 0:
-            skb = n.skb_free - 1
-            n.skb_free = k.skb[skb].next
-            k.skb[skb].home = cpu
-            return skb
-    fault(k, cpu, NO_ROWS, STRUCTS, s.skb_made)
-    return NONE
+    skb = s.skb_made
+    if skb < k.machine[0].skbs:
+        s.skb_made = skb + 1
+    else:
+        other = cpu_with_free(k, STRUCTS)
+        if other == NONE:
+            fault(k, cpu, NO_ROWS, STRUCTS, skb)
+            return NONE
+        skb = free_skb_of(k, other)
+    k.skb[skb].home = cpu
+    return skb
 
 
 @kernel_function(traced=False)
@@ -86,14 +104,7 @@ def slab_pop_skb(k: Kernel, cpu: int) -> int:
     """One sk_buff struct off this CPU's slabs.  NONE: no memory."""
     if structs_run_dry(k):
         return NONE
-    n = k.softnet[cpu]
-    skb = n.skb_free - 1
-    if skb == NONE:
-        return new_skb(k, cpu)
-    n.skb_free = k.skb[skb].next
-    prefetch(k.skb, n.skb_free - 1)
-    prefetch(k.skb_packet, n.skb_free - 1)
-    return skb
+    return new_skb(k, cpu) if k.softnet[cpu].skb_free == 0 else free_skb_of(k, cpu)
 
 
 @inlined
@@ -301,36 +312,37 @@ def __kfree_skb_flush(k: Kernel, cpu: int) -> None:
 # -- shared info and small objects ------------------------------------------------------------------------------------
 
 
+@inlined
+def free_shinfo_of(k: Kernel, home: int) -> int:
+    """The newest free shared info of a CPU, which has one."""
+    n = k.softnet[home]
+    row = n.shinfo_free - 1
+    n.shinfo_free = k.shinfo[row].next
+    prefetch(k.shinfo, n.shinfo_free - 1)
+    return row
+
+
 @kernel_function(traced=False)
 def new_shinfo(k: Kernel, cpu: int) -> int:
     """A shared info for a CPU that has none: one never used, else one of another CPU's."""
     s = k.slab[0]
-    if s.shinfo_made < s.head_rows:
-        row = s.shinfo_made
+    row = s.shinfo_made
+    if row < s.head_rows:
         s.shinfo_made = row + 1
-        k.shinfo[row].home = cpu
-        return row
-    for other in range(k.machine[0].cpus):
-        n = k.softnet[other]
-        if n.shinfo_free != 0:
-            row = n.shinfo_free - 1
-            n.shinfo_free = k.shinfo[row].next
-            k.shinfo[row].home = cpu
-            return row
-    fault(k, cpu, NO_ROWS, HEADS, s.shinfo_made)
-    return 0
+    else:
+        other = cpu_with_free(k, HEADS)
+        if other == NONE:
+            fault(k, cpu, NO_ROWS, HEADS, row)
+            return 0
+        row = free_shinfo_of(k, other)
+    k.shinfo[row].home = cpu
+    return row
 
 
 @inlined
 def shinfo_take(k: Kernel, cpu: int) -> int:
     """The shared info of a new head (it lies behind the data; here it is a row of its own)."""
-    n = k.softnet[cpu]
-    row = n.shinfo_free - 1
-    if row == NONE:
-        row = new_shinfo(k, cpu)
-    else:
-        n.shinfo_free = k.shinfo[row].next
-        prefetch(k.shinfo, n.shinfo_free - 1)
+    row = new_shinfo(k, cpu) if k.softnet[cpu].shinfo_free == 0 else free_shinfo_of(k, cpu)
     touch_shinfo(k, cpu, row)
     i = k.shinfo[row]
     i.dataref = 1
